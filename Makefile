@@ -1,0 +1,59 @@
+# Every target sets up what it needs: a fresh machine needs Python 3.11+ and make.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow accept check serve mlflow clean requirements
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# uv does not read pip's variable for a local wheel folder; pass it on where it is set.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help:  ## say what each target does
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "Installing the pinned requirements into $(VENV) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+setup: $(READY)  ## create .venv with the pinned requirements
+
+demo: setup  ## the whole chain on generated tickets: import, train, judge, promote, serve, ask
+	@hotline demo
+
+test: setup  ## unit and chain tests, under 15 minutes on 2 cores
+	@python -m pytest -m "not slow and not accept"
+
+test-slow: setup  ## the long tests, under 60 minutes
+	@python -m pytest -m slow
+
+accept: setup  ## long acceptance runs on real input, by hand
+	@python -m pytest -m accept
+	@python bench/tickets.py
+
+check: setup  ## ruff, mypy --strict, the layer contracts
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+serve: setup  ## bring the demo's endpoints back
+	@hotline --workspace workspace serve
+
+mlflow: setup  ## open the runs and the registry in the MLflow UI
+	@hotline --workspace workspace mlflow
+
+clean:  ## remove the demo workspace and every cache, keep .venv
+	rm -rf workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -exec rm -rf {} +
+
+# torch pins its own CUDA wheels exactly; naming them here would force them on machines without a GPU.
+requirements: setup  ## compile requirements.txt anew from pyproject.toml
+	@uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate pyproject.toml -o requirements.txt
+	@sed -i -E -e 's/^(torch==[0-9.]+)\+cpu/\1/' -e '/^(nvidia-|cuda-|triton==)/d' requirements.txt

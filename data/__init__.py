@@ -1,0 +1,1 @@
+"""From a file somebody sent to a versioned, typed, de-identified snapshot."""

@@ -1,0 +1,1 @@
+"""From a candidate to a signed verdict, and from a verdict to a champion."""

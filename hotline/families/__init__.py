@@ -1,0 +1,75 @@
+"""Families: ways of answering. A family is a module of plain functions with the shape of `Family`.
+
+`prepare` is the only input → tensor code and `decode` the only tensor → meaning code; training, evaluation and serving
+call the same two, so what was judged is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+
+from pydantic import BaseModel
+
+from hotline.errors import UnknownName
+from hotline.labels import LabelTree
+from hotline.task import Answer, Input, Target, Task
+
+if TYPE_CHECKING:
+    import torch
+
+FamilyName = Literal["classifier"]
+FAMILIES: tuple[str, ...] = get_args(FamilyName)
+
+
+class Model(Protocol):
+    """A loaded model: a torch module that knows the task it answers."""
+
+    task: Task
+
+
+class Family(Protocol):
+    """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device."""
+
+    Options: type[BaseModel]
+    """The recipe's `model:` section: architecture and base; frozen, extra keys forbidden."""
+
+    def create(
+        self, options: Any, task: Task, tree: LabelTree, inputs: Sequence[Input], targets: Sequence[Target]
+    ) -> torch.nn.Module:
+        """A fresh model for training; `inputs` and `targets` are the training split, for vocabulary and priors."""
+
+    def load(self, folder: Path, task: Task) -> torch.nn.Module:
+        """The saved model, ready to answer. Raises IntegrityError when it was made for another declaration."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write safetensors, tokenizer or features, label tree and declaration; nothing pickled."""
+
+    def prepare(
+        self, model: Any, inputs: Sequence[Input], targets: Sequence[Target] | None = None
+    ) -> Mapping[str, torch.Tensor]:
+        """Inputs, and for training their targets, as a batch of tensors."""
+
+    def loss(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss of a batch prepared with targets: a scalar."""
+
+    def forward(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The state that `decode` reads; the only function that an engine replaces."""
+
+    def decode(self, model: Any, state: torch.Tensor) -> Iterator[Answer]:
+        """One answer per row of the batch, in order."""
+
+    def parameter_groups(self, model: Any, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Optimiser parameter groups."""
+
+    def finish(self, model: Any, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:
+        """After training, on the validation split: calibration. Gives back figures to log."""
+
+
+def find(name: str) -> Family:
+    """The module of that family, imported on demand: a family brings torch with it."""
+    if name not in FAMILIES:
+        raise UnknownName(f"no family named {name!r}", expected="one of " + ", ".join(FAMILIES))
+    return cast(Family, import_module(f"hotline.families.{name}"))

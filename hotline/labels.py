@@ -1,0 +1,57 @@
+"""Label trees: the versioned set of paths a corpus may use, such as 城乡建設/市政/路燈."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hotline import digests
+from hotline.errors import InputError
+
+SEPARATOR = "/"
+FILE_NAME = "labels.json"
+
+
+def join(parts: Iterable[str]) -> str:
+    """A path from its levels; a slash inside a name becomes a full-width one, empty levels at the end go."""
+    cleaned = [part.strip().replace(SEPARATOR, "／") for part in parts]
+    while cleaned and not cleaned[-1]:
+        cleaned.pop()
+    return SEPARATOR.join(cleaned)
+
+
+def level(path: str, depth: int) -> str:
+    """The first `depth` levels of a path."""
+    return SEPARATOR.join(path.split(SEPARATOR)[:depth])
+
+
+@dataclass(frozen=True)
+class LabelTree:
+    """The leaves, sorted; the index of a leaf is its class number."""
+
+    leaves: tuple[str, ...]
+
+    @classmethod
+    def of(cls, paths: Iterable[str]) -> LabelTree:
+        leaves = tuple(sorted({path for path in paths if path}))
+        if not leaves:
+            raise InputError("the label tree is empty", next="name a tree file in the mapping, or labelled rows")
+        return cls(leaves)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        return {leaf: number for number, leaf in enumerate(self.leaves)}
+
+    @cached_property
+    def digest(self) -> str:
+        return digests.of_value(list(self.leaves))
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE_NAME).write_text(json.dumps(list(self.leaves), ensure_ascii=False, indent=0), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> LabelTree:
+        return cls.of(json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))

@@ -1,0 +1,206 @@
+"""The ledger: an append-only, signed chain of verdicts, promotions and rollbacks; one chain per site.
+
+SQLite on a laptop, PostgreSQL for a team. There is one writer at a time: `prev_hash` is unique, so of two appends on
+the same head one wins and the other reads the new head and decides again. The ledger decides; an MLflow alias only
+mirrors it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import sqlalchemy as sql
+from sqlalchemy.exc import IntegrityError as Conflict
+from sqlalchemy.exc import SQLAlchemyError
+
+from hotline import digests, keys
+from hotline.errors import IntegrityError, RefusedError, UnavailableError
+from hotline.policy import Signers
+from hotline.records import ADAPTER, ROLE_OF, Promotion, Rollback, Verdict
+
+GENESIS = "0" * 64
+APPEND_TRIES = 20
+AnyRecord = Verdict | Promotion | Rollback
+
+_METADATA = sql.MetaData()
+_ENTRIES = sql.Table(
+    "ledger",
+    _METADATA,
+    sql.Column("seq", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("prev_hash", sql.String(64), nullable=False, unique=True),
+    sql.Column("hash", sql.String(64), nullable=False, unique=True),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Column("public_key", sql.String(64), nullable=False),
+    sql.Column("signature", sql.String(128), nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One link: `hash` covers seq, prev_hash, body and public_key; the signature covers the hash."""
+
+    seq: int
+    prev_hash: str
+    hash: str
+    body: str
+    public_key: str
+    signature: str
+
+    @cached_property
+    def record(self) -> AnyRecord:
+        return ADAPTER.validate_json(self.body)
+
+
+def _hash(seq: int, prev_hash: str, body: str, public_key: str) -> str:
+    return digests.of_value([seq, prev_hash, body, public_key])
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that answers a task, and the entry that says so."""
+
+    entry: Entry
+    record: Promotion | Rollback
+
+
+class Chain:
+    """The entries from genesis to head; every query is answered from verified entries only."""
+
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        self.entries = entries
+
+    @property
+    def head(self) -> str:
+        return self.entries[-1].hash if self.entries else GENESIS
+
+    def by_hash(self, hash: str) -> Entry | None:
+        return next((entry for entry in self.entries if entry.hash == hash), None)
+
+    def by_seq(self, seq: int) -> Entry | None:
+        return self.entries[seq - 1] if 0 < seq <= len(self.entries) else None
+
+    def champion(self, task: str) -> Champion | None:
+        """Who answers `task` now, or None."""
+        return next(iter(self.history(task)), None)
+
+    def history(self, task: str) -> list[Champion]:
+        """Promotions and rollbacks of `task`, newest first."""
+        return [
+            Champion(entry, entry.record)
+            for entry in reversed(self.entries)
+            if isinstance(entry.record, Promotion | Rollback) and entry.record.task == task
+        ]
+
+    def champions(self) -> dict[str, Champion]:
+        """Every task that has a champion."""
+        tasks = {entry.record.task for entry in self.entries if isinstance(entry.record, Promotion | Rollback)}
+        found = {task: self.champion(task) for task in sorted(tasks)}
+        return {task: champion for task, champion in found.items() if champion}
+
+    def verdicts(self, task: str, digest: str) -> list[tuple[Entry, Verdict]]:
+        """Verdicts on the version with that digest, newest first."""
+        return [
+            (entry, entry.record)
+            for entry in reversed(self.entries)
+            if isinstance(entry.record, Verdict) and entry.record.task == task and entry.record.model.digest == digest
+        ]
+
+
+class Ledger:
+    """Reads and appends. Reading needs public keys only."""
+
+    def __init__(self, url: str, site: str, signers: Signers) -> None:
+        self.url, self.site, self.signers = url, site, signers
+        self._verified: tuple[Entry, ...] = ()
+
+    @cached_property
+    def _engine(self) -> sql.Engine:
+        engine = sql.create_engine(self.url)
+        try:
+            _METADATA.create_all(engine)
+        except SQLAlchemyError as error:
+            raise UnavailableError(
+                "the ledger cannot be opened", where=engine.url.render_as_string(), found=error, next="hotline doctor"
+            ) from error
+        return engine
+
+    def read(self) -> Chain:
+        """The whole chain, verified. Raises IntegrityError naming the entry that does not verify.
+
+        Entries that this process verified before and that read the same again are not checked twice.
+        """
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(sql.select(_ENTRIES).order_by(_ENTRIES.c.seq)).all()
+        except SQLAlchemyError as error:
+            raise UnavailableError("the ledger does not answer", found=error, next="hotline doctor") from error
+        entries = tuple(Entry(*row) for row in rows)
+        known = len(self._verified)
+        start = known if entries[:known] == self._verified else 0
+        previous = entries[start - 1].hash if start else GENESIS
+        for number, entry in enumerate(entries[start:], start=start + 1):
+            self._check(entry, number, previous)
+            previous = entry.hash
+        if len(entries) < known:
+            raise self._broken(len(entries) + 1, "the ledger is shorter than when it was last read")
+        self._verified = entries
+        return Chain(entries)
+
+    def append(self, decide: Callable[[Chain], AnyRecord], key: keys.SigningKey) -> Entry:
+        """Append what `decide` makes of the current chain; called again when another writer was faster.
+
+        Raises whatever `decide` raises, RefusedError when the key may not sign the record, UnavailableError when
+        the head moved too often.
+        """
+        for _ in range(APPEND_TRIES):
+            chain = self.read()
+            record = decide(chain)
+            self._may_sign(key.public, record)
+            seq, body = len(chain.entries) + 1, digests.canonical_json(record.model_dump(mode="json"))
+            hash = _hash(seq, chain.head, body, key.public)
+            entry = Entry(seq, chain.head, hash, body, key.public, key.sign(hash))
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(_ENTRIES.insert().values(**asdict(entry)))
+            except Conflict:
+                continue
+            except SQLAlchemyError as error:
+                raise UnavailableError("the ledger refused the entry", found=error, next="hotline doctor") from error
+            return entry
+        raise UnavailableError(
+            "the ledger's head moved with every try", found=f"{APPEND_TRIES} tries", next="try again"
+        )
+
+    def _may_sign(self, public_key: str, record: AnyRecord) -> None:
+        signer, role = self.signers.with_key(public_key), ROLE_OF[record.kind]
+        if signer is None or role not in signer.roles:
+            raise RefusedError(
+                f"this key may not sign a {record.kind}",
+                where="policy/signers.yaml",
+                found=f"{public_key[:16]}… with roles {', '.join(signer.roles) if signer else 'none'}",
+                expected=f"a signer with the role {role}",
+                next="have the key added to policy/signers.yaml by review",
+            )
+        if record.site != self.site:
+            raise RefusedError("the record is for another site", found=record.site, expected=self.site)
+
+    def _check(self, entry: Entry, number: int, previous: str) -> None:
+        if entry.seq != number or entry.prev_hash != previous:
+            raise self._broken(number, "the chain is broken: an entry is missing or out of order")
+        if _hash(entry.seq, entry.prev_hash, entry.body, entry.public_key) != entry.hash:
+            raise self._broken(number, "the entry was edited: its hash does not fit its content")
+        if not keys.valid(entry.public_key, entry.hash, entry.signature):
+            raise self._broken(number, "the entry was edited: its signature does not fit")
+        try:
+            self._may_sign(entry.public_key, entry.record)
+        except (RefusedError, ValueError) as error:
+            raise self._broken(number, f"the entry was not signed by somebody who may: {error}") from error
+
+    def _broken(self, number: int, what: str) -> IntegrityError:
+        return IntegrityError(
+            f"ledger entry {number}: {what}",
+            where=self.url,
+            next="restore the ledger from a backup; nothing is served on it",
+        )

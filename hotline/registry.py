@@ -1,0 +1,166 @@
+"""The only module that speaks to the MLflow registry.
+
+A version is a folder of raw files: safetensors, tokenizer, label tree, declaration; nothing pickled. Its digest is the
+Merkle root over those files; registering the same bytes on the same line twice gives back the same version.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotline import digests
+from hotline.errors import IntegrityError, UnavailableError, UnknownName
+from hotline.records import ModelAddress
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+MODEL_PATH = "model"
+"""Where a run keeps the files of its version."""
+DIGEST_TAG = "hotline.digest"
+FILES_FILE = "hotline-files.json"
+CHAMPION_ALIAS = "champion-{task}-{site}"
+REACH_SECONDS = 5.0
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of a server that answers. Raises UnavailableError at once rather than after MLflow's own retries."""
+    if tracking_uri.startswith(("http://", "https://")):
+        import httpx
+
+        try:
+            httpx.get(f"{tracking_uri.rstrip('/')}/health", timeout=REACH_SECONDS).raise_for_status()
+        except httpx.HTTPError as error:
+            raise UnavailableError(
+                "the MLflow server does not answer",
+                where=tracking_uri,
+                found=error or type(error).__name__,
+                next="start it, or unset MLFLOW_TRACKING_URI to use the workspace's own SQLite",
+            ) from error
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        client = MlflowClient(tracking_uri=tracking_uri)
+        client.search_registered_models(max_results=1)
+    except (MlflowException, OSError) as error:
+        raise UnavailableError(
+            "the MLflow store cannot be opened", where=tracking_uri, found=error, next="hotline doctor"
+        ) from error
+    return client
+
+
+def register(client: MlflowClient, line: str, run_id: str, folder: Path, tags: Mapping[str, str]) -> ModelAddress:
+    """Upload `folder` to the run and register it as the line's next version; idempotent by digest.
+
+    Raises UnavailableError when the store does not take it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    files = digests.of_files(folder)
+    digest = digests.merkle_root(files)
+    try:
+        client.create_registered_model(line)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise UnavailableError("MLflow refused the line", where=line, found=error, next="hotline doctor") from error
+    known = client.search_model_versions(f"name = '{line}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    if known:
+        oldest = min(known, key=lambda version: int(version.version))
+        return ModelAddress(
+            line=line, version=str(oldest.version), digest=digest, files=files, run_id=str(oldest.run_id)
+        )
+    client.log_artifacts(run_id, str(folder), MODEL_PATH)
+    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_PATH}"
+    version = client.create_model_version(line, source, run_id, tags={**tags, DIGEST_TAG: digest})
+    return ModelAddress(line=line, version=str(version.version), digest=digest, files=files, run_id=run_id)
+
+
+def fetch(client: MlflowClient, address: ModelAddress, cache: Path) -> Path:
+    """A private copy of the version's files under `cache`, every byte of which was checked after it was copied.
+
+    Raises IntegrityError naming the file that differs, UnknownName when the registry has no such version.
+    """
+    place = cache / address.digest
+    if place.is_dir():
+        check(place, address)
+        return place
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        copy = _download(client, address, Path(scratch))
+        check(copy, address)
+        for path in copy.rglob("*"):
+            if path.is_file():
+                path.chmod(0o444)
+        try:
+            copy.rename(place)
+        except OSError:  # another process was faster with the same bytes
+            check(place, address)
+    return place
+
+
+def _download(client: MlflowClient, address: ModelAddress, scratch: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        source = client.get_model_version(address.line, address.version).source
+        found = Path(download_artifacts(artifact_uri=source, tracking_uri=client.tracking_uri))
+    except (MlflowException, OSError) as error:
+        raise UnknownName(
+            "the registry has no such version, or its files are gone",
+            where=f"{address.line}@{address.version}",
+            found=error,
+            next="hotline versions",
+        ) from error
+    copy = scratch / "copy"  # a local store hands out the original; ours must be private
+    shutil.copytree(found, copy)
+    return copy
+
+
+def check(folder: Path, address: ModelAddress) -> None:
+    """Compare every byte with the record. Raises IntegrityError naming what was added, removed or changed."""
+    found = digests.of_files(folder)
+    if found == address.files and digests.merkle_root(found) == address.digest:
+        return
+    changed = sorted(path for path in found.keys() | address.files.keys() if found.get(path) != address.files.get(path))
+    raise IntegrityError(
+        f"{address.line}@{address.version}: the model's bytes are not those that were judged",
+        where=", ".join(changed) or "the record's own digest",
+        found=digests.merkle_root(found),
+        expected=address.digest,
+        next=f"hotline train the recipe of {address.line} again; the version is not served",
+    )
+
+
+def find(client: MlflowClient, line: str, version: str) -> tuple[str, dict[str, str]]:
+    """The run id and the tags of a registered version. Raises UnknownName."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version(line, version)
+    except MlflowException as error:
+        raise UnknownName(
+            f"no version {line}@{version} in the registry", found=error, next="hotline versions"
+        ) from error
+    return str(found.run_id), dict(found.tags)
+
+
+def mirror_champion(client: MlflowClient, task: str, site: str, address: ModelAddress) -> None:
+    """Point the line's alias at the champion, for people who look at MLflow; nothing decides by it."""
+    client.set_registered_model_alias(address.line, CHAMPION_ALIAS.format(task=task, site=site), address.version)
+
+
+def mirrored_champion(client: MlflowClient, task: str, site: str, line: str) -> str | None:
+    """The version that the alias points at, or None."""
+    aliases = client.get_registered_model(line).aliases
+    version = aliases.get(CHAMPION_ALIAS.format(task=task, site=site).lower()) or aliases.get(
+        CHAMPION_ALIAS.format(task=task, site=site)
+    )
+    return None if version is None else str(version)

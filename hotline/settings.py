@@ -1,0 +1,99 @@
+"""Where things are. The only module that reads environment variables.
+
+A workspace is a folder with `policy/site.yaml`: the repository itself, the demo's `workspace/`, or any folder made by
+`hotline init`. State that the platform makes lives in its `.hotline/`; corpora, recipes and policy lie in the open.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hotline.errors import UnknownName
+
+POLICY_FILE = Path("policy") / "site.yaml"
+CODE_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseModel):
+    """Resolved places and addresses of one workspace."""
+
+    model_config = ConfigDict(frozen=True)
+
+    workspace: Path
+    tracking_uri: str
+    ledger_url: str
+    keys: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @property
+    def state(self) -> Path:
+        return self.workspace / ".hotline"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.state / "artifacts"
+
+    @property
+    def corpora(self) -> Path:
+        return self.workspace / "data" / "corpora"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.workspace / "data" / "quarantine"
+
+    @property
+    def recipes(self) -> Path:
+        return self.workspace / "training" / "recipes"
+
+    @property
+    def models(self) -> Path:
+        """Where `train` leaves model.json, one folder per recipe."""
+        return self.workspace / "training" / "models"
+
+    @property
+    def verdicts(self) -> Path:
+        """Where `judge` leaves its reports, one folder per recipe."""
+        return self.workspace / "evaluation" / "verdicts"
+
+    @property
+    def champions_lock(self) -> Path:
+        return self.workspace / "champions.lock"
+
+    @property
+    def verified(self) -> Path:
+        """Private read-only copies of model bytes whose digests were checked."""
+        return self.state / "verified"
+
+
+def find_workspace(start: Path | None = None) -> Path:
+    """The nearest folder upwards from `start` that has policy/site.yaml. Raises UnknownName when there is none."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / POLICY_FILE).is_file():
+            return folder
+    raise UnknownName(
+        "this is not a workspace",
+        where=str(here),
+        expected=f"a folder with {POLICY_FILE}",
+        next="hotline init DIRECTORY",
+    )
+
+
+def load(workspace: Path | None = None) -> Settings:
+    """Settings from, in this order: the argument, HOTLINE_WORKSPACE, the folder we are in; then the environment."""
+    named = workspace or (Path(os.environ["HOTLINE_WORKSPACE"]) if os.environ.get("HOTLINE_WORKSPACE") else None)
+    root = find_workspace(named)
+    state = root / ".hotline"
+    state.mkdir(parents=True, exist_ok=True)
+    return Settings(
+        workspace=root,
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}",
+        ledger_url=os.environ.get("HOTLINE_LEDGER_URL") or f"sqlite:///{state / 'ledger.db'}",
+        keys=Path(os.environ.get("HOTLINE_KEYS") or state / "keys"),
+        host=os.environ.get("HOTLINE_HOST", "127.0.0.1"),
+        port=int(os.environ.get("HOTLINE_PORT", "8000")),
+    )

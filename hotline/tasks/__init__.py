@@ -1,0 +1,18 @@
+"""Every promise the platform makes, one module each. `TASKS` is the list that everything else is generated from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hotline.errors import UnknownName
+from hotline.task import Task
+from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (TICKET_CATEGORY,)}
+
+
+def find(name: str) -> Task:
+    """The task of that name; raises UnknownName with the names there are."""
+    if name not in TASKS:
+        raise UnknownName(f"no task named {name!r}", expected="one of " + ", ".join(TASKS), next="hotline tasks")
+    return TASKS[name]

@@ -1,0 +1,1 @@
+"""The command line and the chain: the only package that may import every other."""

@@ -1,0 +1,1 @@
+"""From the ledger's champions to answers over HTTP."""

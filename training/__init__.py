@@ -1,0 +1,1 @@
+"""From a recipe and a snapshot to a registered candidate."""
