@@ -49,3 +49,10 @@ def of_set(digests: Iterable[str]) -> str:
     for digest in sorted(digests):
         whole.update(bytes.fromhex(digest))
     return whole.hexdigest()
+
+
+def of_code(root: Path, packages: Iterable[str]) -> str:
+    """One digest for the Python and YAML sources of these packages under `root`."""
+    folders = [root / package for package in packages]
+    sources = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".yaml"})
+    return merkle_root({path.relative_to(root).as_posix(): of_file(path) for path in sources})

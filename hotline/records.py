@@ -59,20 +59,33 @@ class ModelAddress(BaseModel):
     run_id: str
 
 
+class Lineage(BaseModel):
+    """What a version was made from. It lies among the version's own files, so the version's digest covers it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    snapshot: Digest
+    """What the version was trained on."""
+    recipe: Digest
+    code: Digest
+    base: Digest | None
+    """Of the pretrained files it started from; None from scratch."""
+    declaration: Digest
+
+
+LINEAGE_FILE = "lineage.json"
+
+
 class Evidence(BaseModel):
     """The digests that a verdict stands on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    snapshot: Digest
-    """What the candidate was trained on."""
+    lineage: Lineage
     test_snapshot: Digest
     test_rows: Digest
     """Of the ids and targets of the test rows, so that a re-labelled test set is another one."""
-    recipe: Digest
-    code: Digest
-    base: Digest | None
-    declaration: Digest
     policy: Digest
     answers: Digest
     """Of the file of answers, kept with the verdict report."""

@@ -24,12 +24,6 @@ FamilyName = Literal["classifier"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
 
 
-class Model(Protocol):
-    """A loaded model: a torch module that knows the task it answers."""
-
-    task: Task
-
-
 class Family(Protocol):
     """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device."""
 
@@ -73,3 +67,15 @@ def find(name: str) -> Family:
     if name not in FAMILIES:
         raise UnknownName(f"no family named {name!r}", expected="one of " + ", ".join(FAMILIES))
     return cast(Family, import_module(f"hotline.families.{name}"))
+
+
+def answer(family: Family, model: Any, inputs: Sequence[Input], batch_rows: int = 64) -> list[Answer]:
+    """Answers in the order of `inputs`: the one path that evaluation and the replicas both take."""
+    import torch
+
+    answers: list[Answer] = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs), batch_rows):
+            batch = family.prepare(model, inputs[start : start + batch_rows])
+            answers += family.decode(model, family.forward(model, batch))
+    return answers
