@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MODEL_PATH = "model"
 """Where a run keeps the files of its version."""
 DIGEST_TAG = "hotline.digest"
+TASK_TAG = "hotline.task"
 FILES_FILE = "hotline-files.json"
 CHAMPION_ALIAS = "champion-{task}-{site}"
 REACH_SECONDS = 5.0
@@ -93,7 +94,7 @@ def fetch(client: MlflowClient, address: ModelAddress, cache: Path) -> Path:
         return place
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        copy = _download(client, address, Path(scratch))
+        copy = _download(client, address.line, address.version, Path(scratch))
         check(copy, address)
         for path in copy.rglob("*"):
             if path.is_file():
@@ -105,17 +106,17 @@ def fetch(client: MlflowClient, address: ModelAddress, cache: Path) -> Path:
     return place
 
 
-def _download(client: MlflowClient, address: ModelAddress, scratch: Path) -> Path:
+def _download(client: MlflowClient, line: str, version: str, scratch: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        source = client.get_model_version(address.line, address.version).source
+        source = client.get_model_version(line, version).source
         found = Path(download_artifacts(artifact_uri=source, tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
         raise UnknownName(
             "the registry has no such version, or its files are gone",
-            where=f"{address.line}@{address.version}",
+            where=f"{line}@{version}",
             found=error,
             next="hotline versions",
         ) from error
@@ -150,6 +151,40 @@ def find(client: MlflowClient, line: str, version: str) -> tuple[str, dict[str, 
             f"no version {line}@{version} in the registry", found=error, next="hotline versions"
         ) from error
     return str(found.run_id), dict(found.tags)
+
+
+def versions(client: MlflowClient, line: str | None = None) -> list[dict[str, str]]:
+    """Registered versions, newest first: line, version, digest, task, run_id."""
+    found = client.search_model_versions(f"name = '{line}'" if line else "", order_by=["creation_timestamp DESC"])
+    return [
+        {
+            "line": str(version.name),
+            "version": str(version.version),
+            "digest": str(version.tags.get(DIGEST_TAG, "")),
+            "task": str(version.tags.get(TASK_TAG, "")),
+            "run_id": str(version.run_id),
+        }
+        for version in found
+    ]
+
+
+def address(client: MlflowClient, line: str, version: str) -> tuple[str, ModelAddress]:
+    """The task and the address of a registered version, its files hashed anew.
+
+    Raises UnknownName without such a version, IntegrityError when its files no longer have the registered digest.
+    """
+    run_id, tags = find(client, line, version)
+    digest = tags.get(DIGEST_TAG, "")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = digests.of_files(_download(client, line, version, Path(scratch)))
+    if digests.merkle_root(files) != digest:
+        raise IntegrityError(
+            f"{line}@{version}: the files are not those that were registered",
+            found=digests.merkle_root(files),
+            expected=digest or "a version registered by hotline train",
+            next=f"hotline train {line}",
+        )
+    return tags.get(TASK_TAG, ""), ModelAddress(line=line, version=version, digest=digest, files=files, run_id=run_id)
 
 
 def mirror_champion(client: MlflowClient, task: str, site: str, address: ModelAddress) -> None:

@@ -32,6 +32,8 @@ class Score:
     statistics: Statistics
     finish: Callable[[Array], Array]
     higher_is_better: bool = True
+    bounded: bool = False
+    """The figure lies in [0, 1], whatever the rows: a share, or a mean of shares."""
 
     def __call__(self, targets: Sequence[Target], answers: Sequence[Answer]) -> float:
         """The figure over all rows. Raises ValueError when the two lengths differ or there are no rows."""
@@ -117,8 +119,8 @@ def _ece(sums: Array) -> Array:
         return np.asarray(np.abs(sums[:, :ECE_BINS]).sum(axis=1) / sums[:, ECE_BINS])
 
 
-accuracy = Score("accuracy", _accuracy, _mean)
-level1_accuracy = Score("level1_accuracy", _level1_accuracy, _mean)
-top3_accuracy = Score("top3_accuracy", _top3_accuracy, _mean)
-macro_f1 = Score("macro_f1", _confusion_counts, _macro_f1)
-ece = Score("ece", _ece_bins, _ece, higher_is_better=False)
+accuracy = Score("accuracy", _accuracy, _mean, bounded=True)
+level1_accuracy = Score("level1_accuracy", _level1_accuracy, _mean, bounded=True)
+top3_accuracy = Score("top3_accuracy", _top3_accuracy, _mean, bounded=True)
+macro_f1 = Score("macro_f1", _confusion_counts, _macro_f1, bounded=True)
+ece = Score("ece", _ece_bins, _ece, higher_is_better=False, bounded=True)

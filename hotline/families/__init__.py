@@ -11,8 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
-from pydantic import BaseModel
-
 from hotline.errors import UnknownName
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
@@ -27,8 +25,8 @@ FAMILIES: tuple[str, ...] = get_args(FamilyName)
 class Family(Protocol):
     """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device."""
 
-    Options: type[BaseModel]
-    """The recipe's `model:` section: architecture and base; frozen, extra keys forbidden."""
+    def base_digest(self, options: Any) -> str | None:
+        """Digest of the pretrained files that `create` starts from; None from scratch."""
 
     def create(
         self, options: Any, task: Task, tree: LabelTree, inputs: Sequence[Input], targets: Sequence[Target]

@@ -1,0 +1,11 @@
+"""The recipe's `model:` section of every family: architecture and base. Importing it costs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from hotline.families.classifier_options import ClassifierOptions
+
+OPTIONS: Mapping[str, type[BaseModel]] = {"classifier": ClassifierOptions}

@@ -1,0 +1,185 @@
+"""train, judge, promote, rollback, compare, verify, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines import output
+from pipelines.output import Json
+
+if TYPE_CHECKING:
+    from hotline.records import Figure, ModelAddress, Verdict
+    from hotline.settings import Settings
+    from hotline.task import Task
+
+Line = Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")]
+Reason = Annotated[str, typer.Option(help="Why; it is written into the ledger.")]
+COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"}
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (train, judge, promote, rollback, compare, verify, versions):
+        app.command()(command)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe in training/recipes, by its file name without .yaml")],
+    json: Json = False,
+) -> None:
+    """Train a recipe and register the candidate."""
+    from hotline import settings
+    from training.recipe import load
+
+    here = settings.load()
+    resolved = load(here.recipes / f"{recipe}.yaml")  # refused before torch is imported
+    from training.fit import train as run
+
+    address = run(here, resolved)
+    if json:
+        output.as_json(address.model_dump(mode="json"))
+    else:
+        output.note(f"{address.line}@{address.version}  digest {address.digest[:12]}  run {address.run_id}")
+        output.note(f"next: hotline judge {recipe}", "dim")
+
+
+def judge(line: Line, json: Json = False) -> None:
+    """Judge a candidate on the test split and write a signed verdict."""
+    from evaluation.gate import judge as run
+    from hotline import settings
+
+    here = settings.load()
+    task, address = resolve(here, line)
+    entry, verdict = run(here, task, address)
+    if json:
+        output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
+        return
+    print_verdict(verdict)
+    after = "hotline promote" if verdict.outcome == "passed" else "hotline compare"
+    output.note(f"ledger entry {entry.seq}, {entry.hash[:12]}; next: {after} {line}", "dim")
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The findings as a table, the outcome on top."""
+    model = verdict.model
+    output.note(
+        f"{model.line}@{model.version} ({verdict.task}, {verdict.profile}): {verdict.outcome}", COLOURS[verdict.outcome]
+    )
+    rows = [(finding.outcome, finding.bar, _of(finding.figure), finding.reason) for finding in verdict.findings]
+    output.table("", ("finding", "bar", "where", "reason"), rows)
+
+
+def _of(figure: Figure | None) -> str:
+    return f"{figure.slice}={figure.value}" if figure and figure.slice else "all"
+
+
+def promote(line: Line, reason: Reason = "passed its bars", json: Json = False) -> None:
+    """Make a version with a passed verdict the champion of its task."""
+    from evaluation.promote import promote as run
+    from hotline import settings
+
+    here = settings.load()
+    task, address = resolve(here, line)
+    entry = run(here, task, address, reason)
+    if json:
+        output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
+    else:
+        output.note(f"{address.line}@{address.version} answers {task.name} (ledger entry {entry.seq})", "green")
+        output.note("next: hotline serve", "dim")
+
+
+def rollback(task: Annotated[str, typer.Argument(help="A served task.")], reason: Reason, json: Json = False) -> None:
+    """Make the champion before this one answer again."""
+    from evaluation.promote import rollback as run
+    from hotline import settings, tasks
+
+    entry = run(settings.load(), tasks.find(task), reason)
+    if json:
+        output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
+    else:
+        output.note(
+            f"{entry.record.model.line}@{entry.record.model.version} answers {task} again (entry {entry.seq})", "green"
+        )
+
+
+def compare(
+    lines: Annotated[list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.")],
+    json: Json = False,
+) -> None:
+    """Compare candidates on the same test rows, with paired differences to the first."""
+    from evaluation.compare import compare as run
+    from hotline import settings
+    from hotline.errors import InputError
+
+    here = settings.load()
+    resolved = [resolve(here, line) for line in lines]
+    tasks = {task.name: task for task, _ in resolved}
+    if len(resolved) < 2 or len(tasks) > 1:
+        raise InputError("compare takes two or more versions of one task", found=", ".join(f"{n}" for n in tasks))
+    comparison = run(here, resolved[0][0], [address for _, address in resolved])
+    if json:
+        output.as_json(comparison.as_dict())
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(comparison.table())
+
+
+def verify(
+    task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set lock file and aliases again, as the ledger says.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check the ledger, the champions' bytes, verdicts, lock file and aliases."""
+    from evaluation.verify import verify as run
+    from hotline import settings, tasks
+
+    checks = run(settings.load(), tasks.find(task) if task else None, repair=repair)
+    if json:
+        output.as_json([check.as_dict() for check in checks])
+    else:
+        output.table("", ("", "check", "found"), [("✓" if c.ok else "✗", c.name, c.found) for c in checks])
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        raise failed[0].error()
+
+
+def versions(
+    recipe: Annotated[str | None, typer.Argument(help="One line; default: all.")] = None, json: Json = False
+) -> None:
+    """The registered versions."""
+    from hotline import registry, settings
+
+    found = registry.versions(registry.connect(settings.load().tracking_uri), recipe)
+    if json:
+        output.as_json(found)
+    else:
+        rows = [(v["line"], v["version"], v["digest"][:12], v["task"], v["run_id"]) for v in found]
+        output.table("", ("line", "version", "digest", "task", "run"), rows)
+
+
+def resolve(here: Settings, line: str) -> tuple[Task, ModelAddress]:
+    """The version that a recipe's last run left, or LINE@VERSION of the registry. Raises UnknownName."""
+    from hotline import registry, tasks
+
+    name, _, version = line.partition("@")
+    if version:
+        address = registry.address(registry.connect(here.tracking_uri), name, version)
+        return tasks.find(address[0]), address[1]
+    return _from_last_run(here, name)
+
+
+def _from_last_run(here: Settings, name: str) -> tuple[Task, ModelAddress]:
+    from hotline.errors import UnknownName
+    from hotline.records import ModelAddress
+    from training.recipe import load
+
+    left: Path = here.models / name / "model.json"
+    recipe = load(here.recipes / f"{name}.yaml")
+    if not left.is_file():
+        raise UnknownName(f"{name} was not trained yet", where=str(left), next=f"hotline train {name}")
+    return recipe.find_task(), ModelAddress.model_validate_json(left.read_text(encoding="utf-8"))

@@ -1,0 +1,81 @@
+"""serve, predict, trace, mlflow, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines import output
+from pipelines.output import Json
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (serve, predict, trace, mlflow, demo):
+        app.command()(command)
+
+
+def serve(port: Annotated[int | None, typer.Option(help="Default: HOTLINE_PORT, else 8000.")] = None) -> None:
+    """Bring up the endpoints of every champion; stop with Ctrl-C."""
+    from hotline import settings
+    from serving.run import serve_forever
+
+    here = settings.load()
+    serve_forever(here if port is None else here.model_copy(update={"port": port}))
+
+
+def predict(
+    task: Annotated[str, typer.Argument(help="A served task.")],
+    file: Annotated[Path, typer.Argument(help="A table: xlsx, csv, tsv, jsonl, also .gz")],
+    column: Annotated[list[str], typer.Option(help="Column of the text; several are joined by line breaks.")],
+    output_file: Annotated[Path | None, typer.Option("--output", help="Default: FILE.answers.csv")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the endpoints are; default: this machine.")] = None,
+    json: Json = False,
+) -> None:
+    """Answer every row of a table through the endpoint, with confidence."""
+    from pipelines.predict import predict_table
+
+    report = predict_table(task, file, column, output_file, url)
+    if json:
+        output.as_json(report)
+    else:
+        output.note("{rows} rows, {answered} answered, {refused} refused → {output}".format(**report))
+
+
+def trace(
+    request_id: Annotated[str, typer.Argument(help="The X-Request-Id of an answer.")], json: Json = False
+) -> None:
+    """Walk back from an answer to model, verdict, run, recipe, snapshot and label batches."""
+    from pipelines.trace import trace as run
+
+    found = run(request_id)
+    if json:
+        output.as_json(found)
+    else:
+        output.table(request_id, ("", ""), [(name, value) for name, value in found.items()])
+
+
+def mlflow(port: Annotated[int, typer.Option(help="Port of the UI.")] = 5000) -> None:
+    """Open the workspace's runs and registry in the MLflow UI; stop with Ctrl-C."""
+    import subprocess
+    import sys
+
+    from hotline import settings
+
+    here = settings.load()
+    output.note(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)", "bold")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", here.tracking_uri, "--port", str(port)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def demo(
+    workspace: Annotated[Path, typer.Option(help="Where to work; git ignores workspace/")] = Path("workspace"),
+    rows: Annotated[int, typer.Option(min=500, help="Generated tickets.")] = 6000,
+    port: Annotated[int, typer.Option(help="Port of the endpoints while the demo asks.")] = 8000,
+    json: Json = False,
+) -> None:
+    """The whole chain on generated tickets: import, train, judge, promote, serve, ask."""
+    from pipelines.demo import run
+
+    run(workspace, rows, port, json)

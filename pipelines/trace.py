@@ -1,0 +1,54 @@
+"""From an answer back to what it stands on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hotline import policy, registry, requests, settings, tasks
+from hotline.errors import UnknownName
+from hotline.ledger import Ledger
+from hotline.records import Promotion, Rollback, Verdict
+
+
+def trace(request_id: str) -> dict[str, Any]:
+    """Model, promotion, verdict, run, recipe, snapshot and label batches behind that answer.
+
+    Raises InputError for text that is no request id, UnknownName when this site's ledger has no such promotion.
+    """
+    from data.store import open_snapshot
+
+    named, here = requests.parse(request_id), settings.load()
+    chain = Ledger(here.ledger_url, policy.load(here.workspace).site, policy.load_signers(here.workspace)).read()
+    entry = chain.by_seq(named.promotion)
+    record = entry.record if entry else None
+    if (
+        entry is None
+        or not isinstance(record, Promotion | Rollback)
+        or not record.model.digest.startswith(named.digest)
+    ):
+        raise UnknownName(
+            "this site's ledger has no such promotion",
+            found=f"entry {named.promotion} for {named.digest}",
+            next="hotline --workspace THE_SITE trace REQUEST_ID",
+        )
+    judged = chain.by_hash(record.verdict)
+    verdict = judged.record if judged else None
+    if not isinstance(verdict, Verdict):
+        raise UnknownName("the ledger lacks the verdict of that promotion", found=record.verdict, next="hotline verify")
+    lineage = verdict.evidence.lineage
+    rows = open_snapshot(here, tasks.find(record.task), lineage.snapshot).rows("train")
+    run = registry.connect(here.tracking_uri).get_run(record.model.run_id)
+    return {
+        "answered": named.time,
+        "task": record.task,
+        "model": f"{record.model.line}@{record.model.version}",
+        "digest": record.model.digest,
+        "promotion": f"ledger entry {entry.seq}, {record.time}: {record.reason}",
+        "verdict": f"{verdict.outcome} under {verdict.profile}, ledger hash {record.verdict}",
+        "run": record.model.run_id,
+        "code": run.data.tags.get("code.revision", "unknown"),
+        "recipe": lineage.recipe,
+        "snapshot": lineage.snapshot,
+        "sources": ", ".join(sorted(set(rows.provenance["source"]))),
+        "label batches": ", ".join(sorted(set(rows.provenance["label_batch"]))),
+    }

@@ -1,0 +1,129 @@
+"""From a recipe to a registered candidate: snapshot, fresh model, Lightning, calibration, registration."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from data.store import Rows, Snapshot, open_snapshot
+from hotline import digests, families, registry
+from hotline.errors import ContractError
+from hotline.families import Family
+from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
+from hotline.settings import CODE_ROOT, Settings
+from hotline.task import Task
+from training import batches, track
+from training.module import FamilyModule
+from training.progress import callbacks
+from training.recipe import Recipe
+
+CODE_PACKAGES = ("hotline", "data", "training")
+MODEL_FILE = "model.json"
+log = logging.getLogger(__name__)
+
+
+def train(settings: Settings, recipe: Recipe) -> ModelAddress:
+    """Train the recipe and register what comes out; writes `model.json` for the steps that follow.
+
+    Raises UnavailableError when MLflow does not answer, UnknownName without a snapshot, ContractError when the
+    recipe's filter leaves nothing to learn from.
+    """
+    client = registry.connect(settings.tracking_uri)
+    task = recipe.find_task()
+    snapshot = open_snapshot(settings, task, recipe.data.snapshot)
+    training, validation = (_rows(snapshot, recipe, split) for split in ("train", "validation"))
+    lineage = Lineage(
+        task=task.name,
+        snapshot=snapshot.digest,
+        recipe=recipe.digest,
+        code=digests.of_code(CODE_ROOT, CODE_PACKAGES),
+        base=families.find(task.family).base_digest(recipe.model),
+        declaration=digests.of_value(task.declaration()),
+    )
+    with track.run(settings, client, recipe, task, lineage) as run_id:
+        started = time.perf_counter()
+        family, model = fit(
+            recipe, task, snapshot, training, validation, logger=track.lightning_logger(settings, run_id)
+        )
+        figures = family.finish(model, validation.inputs, validation.targets)
+        figures |= validation_scores(task, family, model, validation)
+        figures |= {"train/rows": len(training), "train/seconds": time.perf_counter() - started}
+        track.log_figures(client, run_id, figures)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            _save(family, model, lineage, folder)
+            address = registry.register(client, recipe.name, run_id, folder, track.version_tags(task, lineage))
+    _leave(settings.models / recipe.name, address, figures)
+    return address
+
+
+def fit(
+    recipe: Recipe, task: Task, snapshot: Snapshot, training: Rows, validation: Rows, *, logger: Any = False
+) -> tuple[Family, torch.nn.Module]:
+    """A model of the recipe's family, trained; no tracking and no registry, so that benches call it as well."""
+    pl.seed_everything(recipe.seed, verbose=False)
+    family = families.find(task.family)
+    model = family.create(recipe.model, task, snapshot.tree, training.inputs, training.targets)
+    loader = batches.training_loader(family, model, training, recipe.trainer.batch_rows, recipe.seed)
+    checks = batches.validation_loader(family, model, validation, recipe.trainer.batch_rows)
+    module = FamilyModule(family, model, recipe.optimiser, len(loader) * recipe.trainer.max_epochs)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        trainer = pl.Trainer(
+            max_epochs=recipe.trainer.max_epochs,
+            accelerator=recipe.trainer.accelerator,
+            devices=recipe.trainer.devices,
+            precision=recipe.trainer.precision,
+            gradient_clip_val=recipe.optimiser.gradient_clip,
+            default_root_dir=scratch,
+            logger=logger,
+            callbacks=callbacks(),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+        )
+        trainer.fit(module, loader, checks)
+    return family, model.eval()
+
+
+def validation_scores(task: Task, family: Family, model: torch.nn.Module, rows: Rows) -> dict[str, float]:
+    """The task's scores on the validation split; the bars are out of a recipe's reach."""
+    answers = families.answer(family, model, rows.inputs)
+    return {f"validation/{name}": score(rows.targets, answers) for name, score in task.scores.items()}
+
+
+def _rows(snapshot: Snapshot, recipe: Recipe, split: str) -> Rows:
+    rows = snapshot.rows(split, recipe.data.where)
+    if not len(rows):
+        raise ContractError(
+            f"the {split} split is empty",
+            where=f"snapshot {snapshot.digest[:12]}, data.where = {recipe.data.where or '{}'}",
+            expected="at least one row",
+            next=f"hotline data versions {recipe.task}",
+        )
+    return rows
+
+
+def _save(family: Family, model: torch.nn.Module, lineage: Lineage, folder: Path) -> None:
+    family.save(model, folder)
+    (folder / LINEAGE_FILE).write_text(lineage.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _leave(folder: Path, address: ModelAddress, figures: dict[str, float]) -> None:
+    """What DVC tracks of a run: digest and address, and the validation figures; the bytes are in the store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_text(address.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    scores = {name: round(value, 6) for name, value in sorted(figures.items()) if not name.endswith("seconds")}
+    (folder / "metrics.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

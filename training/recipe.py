@@ -1,0 +1,128 @@
+"""Recipes: how we try. YAML, resolved and checked before torch is imported; frozen, extra keys forbidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+
+from hotline import digests, tasks
+from hotline.errors import HotlineError, RecipeError, UnknownName
+from hotline.families.options import OPTIONS
+from hotline.task import Provenance, Task
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """Which rows of the task's corpus to learn from."""
+
+    snapshot: str | None = None
+    """A digest or its beginning; None is the corpus's current snapshot."""
+    where: dict[str, tuple[str, ...]] = {}
+    """Provenance columns and the values to keep; the test split is never filtered."""
+
+    @field_validator("where")
+    @classmethod
+    def _columns_exist(cls, where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        unknown = set(where) - set(Provenance.model_fields)
+        if unknown:
+            raise ValueError(f"provenance has no column {', '.join(sorted(unknown))}")
+        return where
+
+
+class OptimiserSection(Section):
+    """AdamW with linear warm-up and then cosine decay to zero."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient."""
+
+
+class TrainerSection(Section):
+    max_epochs: Annotated[int, Field(ge=1, le=1000)]
+    batch_rows: Annotated[int, Field(ge=1, le=65_536)]
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+
+
+class Recipe(Section):
+    """One way to try a task. Its name is the line that its versions are registered under."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    task: str
+    seed: Annotated[int, Field(ge=0)]
+    data: DataSection = DataSection()
+    model: SerializeAsAny[BaseModel]
+    optimiser: OptimiserSection
+    trainer: TrainerSection
+
+    @property
+    def digest(self) -> str:
+        return digests.of_value(self.model_dump(mode="json"))
+
+    def find_task(self) -> Task:
+        return tasks.find(self.task)
+
+
+def load(path: Path) -> Recipe:
+    """The recipe in that file. Raises RecipeError with all problems at once, each by its dotted path."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
+        raise UnknownName(
+            f"no recipe {path.stem!r}", where=str(path), expected=f"one of: {there}", next=f"ls {path.parent}"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError("the recipe is not readable YAML", where=str(path), found=error) from error
+    return parse(content, str(path))
+
+
+def parse(content: Any, where: str) -> Recipe:
+    """A recipe from parsed YAML. Raises RecipeError with all problems at once."""
+    if not isinstance(content, dict):
+        raise RecipeError("the recipe is not a mapping", where=where, found=type(content).__name__)
+    options, problems = _model_section(content)
+    try:
+        recipe = Recipe.model_validate({**content, "model": options or BaseModel()})
+    except ValidationError as error:
+        problems += _problems(error)
+    if problems:
+        raise RecipeError(
+            f"the recipe has {len(problems)} problem{'s' if len(problems) > 1 else ''}",
+            where=where,
+            found="\n    " + "\n    ".join(problems),
+            next=f"edit {where}",
+        )
+    return recipe
+
+
+def _model_section(content: Mapping[str, Any]) -> tuple[BaseModel | None, list[str]]:
+    """The family's own options: which family, the task says."""
+    try:
+        options = OPTIONS[tasks.find(str(content.get("task"))).family]
+    except HotlineError as error:
+        return None, [f"task: {error.what}; {error.expected}"]
+    try:
+        return options.model_validate(content.get("model")), []
+    except ValidationError as error:
+        return None, _problems(error, "model")
+
+
+def _problems(error: ValidationError, *prefix: str) -> list[str]:
+    """One line per problem: dotted path, message, what was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = ".".join(str(part) for part in (*prefix, *problem["loc"])) or "(root)"
+        found = "" if problem["type"] == "missing" else f" (found {problem['input']!r:.80})"
+        lines.append(f"{path}: {problem['msg']}{found}")
+    return lines
