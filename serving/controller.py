@@ -1,0 +1,221 @@
+"""The controller follows the ledger: it loads a new champion beside the old one, switches the map, drains and deletes.
+
+The policy and the signers are read once, at start; a reviewed change of them takes effect with the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.api import RunTarget
+from ray.serve.schema import ApplicationStatus, LoggingConfig
+
+from hotline import policy, registry
+from hotline.errors import HotlineError, RefusedError
+from hotline.ledger import Chain
+from hotline.records import ModelAddress
+from hotline.settings import Settings
+from hotline.tasks import TASKS
+from serving import app, replica, warrant
+from serving.replica import Options
+from serving.routes import Route, RouteMap
+from serving.warrant import Warrant
+
+log = logging.getLogger("hotline.serving")
+
+INGRESS = "ingress"
+LOAD_SECONDS = 180.0
+SETTLE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
+"""A version that refused to start is tried again after this long."""
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the version that ledger entry `entry` promotes did not start, and when it was tried."""
+
+    entry: int
+    reason: str
+    tried: float
+
+
+class Controller:
+    """Keeps the endpoints at what the ledger says; one thread calls `check`, `start`, then `step` again and again."""
+
+    def __init__(self, settings: Settings, options: Options) -> None:
+        self._settings, self._options = settings, options
+        self._policy = policy.load(settings.workspace)
+        self._ledger = warrant.ledger(settings)
+        self._map = RouteMap()
+        self._refusals: dict[str, Refusal] = {}
+        self._apps: set[str] = set()
+        self._table: Any = None
+
+    @property
+    def map(self) -> RouteMap:
+        """What is served now."""
+        return self._map
+
+    def check(self) -> None:
+        """Without Ray: whether anything may be served. Raises the first refusal when nothing may."""
+        chain = self._ledger.read()
+        wanted, refused = self._examine(chain)
+        errors = [*refused.values(), *(error for error in map(self._fetch, wanted.values()) if error)]
+        if len(errors) == len(chain.champions()):
+            raise errors[0] if errors else _no_champion()
+
+    def start(self, table: Any) -> None:
+        """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
+        self._table = table
+        self.step(RunTarget(app.application(self._policy), INGRESS, "/", QUIET))
+        if not self._map.routes:
+            reasons = "; ".join(self._map.unserved.values())
+            raise RefusedError("no champion can be served", found=reasons, next="hotline verify")
+
+    def step(self, *ingress: RunTarget) -> None:
+        """Look at the ledger once and do what it asks for."""
+        try:
+            chain = self._ledger.read()
+        except HotlineError as error:
+            self._publish(self._map.model_copy(update={"trouble": str(error)}))
+            return
+        wanted, refused = self._examine(chain)
+        self._load([found for found in wanted.values() if self._is_due(found)], ingress)
+        routes, unserved = dict(self._map.routes), {task: str(error) for task, error in refused.items()}
+        for task, found in wanted.items():
+            refusal = self._refusals.get(task)
+            if refusal and refusal.entry == found.champion.entry.seq:
+                unserved[task] = refusal.reason
+            else:
+                routes[task] = found.route()
+        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved))
+        self._delete_unrouted()
+
+    def _examine(self, chain: Chain) -> tuple[dict[str, Warrant], dict[str, HotlineError]]:
+        """The warrants of the champions, and why others have none; both by task."""
+        wanted: dict[str, Warrant] = {}
+        refused: dict[str, HotlineError] = {}
+        for task, champion in chain.champions().items():
+            try:
+                if task not in TASKS:
+                    raise RefusedError(f"{task} is not declared in this version of the code", next="hotline tasks")
+                wanted[task] = warrant.examine(chain, self._policy, task, champion.entry)
+            except HotlineError as error:
+                refused[task] = error
+        return wanted, refused
+
+    def _is_due(self, found: Warrant) -> bool:
+        refusal = self._refusals.get(found.champion.record.task)
+        if refusal and refusal.entry == found.champion.entry.seq:
+            return time.monotonic() - refusal.tried > RETRY_SECONDS
+        return found.app not in self._apps
+
+    def _fetch(self, found: Warrant) -> HotlineError | None:
+        """Have the verified bytes at hand for the replicas; gives back why that failed."""
+        try:
+            fetch(self._settings, found.model)
+        except HotlineError as error:
+            return error
+        return None
+
+    def _load(self, warrants: Sequence[Warrant], ingress: Iterable[RunTarget]) -> None:
+        """Start these versions beside what is running and wait for each; keeps why one did not start."""
+        failures = {found.app: self._fetch(found) for found in warrants}
+        queue = self._policy.limits.queue
+        targets = [*ingress]
+        for found in warrants:
+            if failures[found.app] is None:
+                deployed = replica.application(self._settings, found, self._options, queue)
+                targets.append(RunTarget(deployed, found.app, None, QUIET))
+        reasons = self._run(targets) if targets else {}
+        for found in warrants:
+            task, entry = found.champion.record.task, found.champion.entry.seq
+            reason = str(failures[found.app] or "") or reasons.get(found.app)
+            self._refusals.pop(task, None)
+            if reason:
+                self._refusals[task] = Refusal(entry, reason, time.monotonic())
+            else:
+                self._apps.add(found.app)
+
+    def _run(self, targets: Sequence[RunTarget]) -> dict[str, str]:
+        """Deploy and wait; why an application did not come up, by its name."""
+        serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+        waiting, reasons = {target.name for target in targets}, dict[str, str]()
+        give_up = time.monotonic() + LOAD_SECONDS
+        while waiting:
+            time.sleep(0.1)
+            states = serve.status().applications
+            for name in list(waiting):
+                state = states[name].status if name in states else None
+                if state == ApplicationStatus.RUNNING:
+                    waiting.discard(name)
+                elif state in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+                    reasons[name] = ray.get(self._table.refusal.remote(name)) or states[name].message
+                    waiting.discard(name)
+            if time.monotonic() > give_up:
+                reasons |= dict.fromkeys(waiting, f"it did not start within {LOAD_SECONDS:g} s")
+                break
+        for name in reasons:
+            serve.delete(name, _blocking=False)
+        return reasons
+
+    def _publish(self, fresh: RouteMap) -> None:
+        """Make `fresh` the current map when it says something new; wait until every ingress answers by it."""
+        for task in fresh.unserved.keys() - {
+            t for t, why in self._map.unserved.items() if why == fresh.unserved.get(t)
+        }:
+            log.error(
+                "%s: the champion is not served%s: %s", task, _instead(fresh, task), _one_line(fresh.unserved[task])
+            )
+        for task, route in fresh.routes.items():
+            if route != self._map.routes.get(task):
+                log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
+        told = ray.get(self._table.beat.remote())
+        numbered = fresh.model_copy(update={"number": self._map.number})
+        if numbered == self._map and told == self._map.number:
+            return
+        self._map = fresh.model_copy(update={"number": self._map.number + 1})
+        ray.get(self._table.publish.remote(self._map))
+        give_up = time.monotonic() + SETTLE_SECONDS
+        while not ray.get(self._table.settled.remote(self._map.number)) and time.monotonic() < give_up:
+            time.sleep(0.05)
+
+    def _delete_unrouted(self) -> None:
+        """Delete what no ingress asks any more; a replica finishes the calls that it has."""
+        gone = self._apps - {route.app for route in self._map.routes.values()}
+        for name in gone:
+            serve.delete(name, _blocking=False)
+        self._apps -= gone
+
+
+def fetch(settings: Settings, address: ModelAddress) -> None:
+    """Have the version's checked bytes under `settings.verified`. Raises what `registry.fetch` raises."""
+    place = settings.verified / address.digest
+    if place.is_dir():
+        registry.check(place, address)  # saves the seconds that importing MLflow takes
+    else:
+        registry.fetch(registry.connect(settings.tracking_uri), address, settings.verified)
+
+
+def _no_champion() -> RefusedError:
+    return RefusedError(
+        "no task has a champion: nothing would be served",
+        expected="a promoted version",
+        next="hotline judge a recipe, then hotline promote it",
+    )
+
+
+def _instead(fresh: RouteMap, task: str) -> str:
+    route: Route | None = fresh.routes.get(task)
+    return f", {route.line}@{route.version} still answers" if route else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

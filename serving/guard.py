@@ -1,0 +1,252 @@
+"""Between the wire and the routes: body limits, strict JSON, and one shape for every error. Pure ASGI."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hotline import requests
+from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
+from serving.bodies import Detail, ErrorBody, Problem, problem
+
+log = logging.getLogger("ray.serve")
+
+MAX_DETAILS = 20
+MAX_NAME_CHARACTERS = 60
+RETRY_AFTER_SECONDS = 1
+WITH_BODY = {"POST", "PUT", "PATCH"}
+
+
+class WrongMediaType(InputError):
+    http_status, code = 415, "unsupported_media_type"
+
+
+class BrokenJson(InputError):
+    http_status, code = 400, "broken_json"
+
+
+class Raised(HTTPException):
+    """Carries a HotlineError through FastAPI's own body parsing, which lets only HTTPException pass."""
+
+    def __init__(self, error: HotlineError) -> None:
+        super().__init__(error.http_status)
+        self.error = error
+
+
+def request_id(scope: Scope) -> str:
+    """The id of this request: its answer's when a version answered, else a bare stamp."""
+    return str(scope["state"].get("request_id") or scope["state"]["stamp"])
+
+
+def failure(error: HotlineError, request_id: str) -> Response:
+    """The HTTP answer that tells this error."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, UnavailableError) else {}
+    return answer(problem(error, request_id), error.http_status, headers)
+
+
+def answer(body: ErrorBody, status: int, headers: dict[str, str] | None = None) -> Response:
+    named = {"X-Request-Id": body.error.request_id, **(headers or {})}
+    return Response(body.model_dump_json(), status, named, media_type="application/json")
+
+
+class Guard:
+    """The outermost layer: stamps the request, reads its body up to the limit, answers every error as JSON."""
+
+    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+        self._app, self._limit = app, body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["stamp"] = requests.stamp()
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            body = await self._read(scope, receive)
+            await self._app(scope, replay(body, receive), watched)
+        except TooLarge as error:
+            await failure(error, request_id(scope))(scope, receive, send)
+        except Exception:
+            log.exception("request %s failed", request_id(scope))
+            if started:
+                raise
+            await failure(internal(), request_id(scope))(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises TooLarge as soon as the header or the bytes so far say so."""
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
+            raise self._too_large(f"{declared[:18]} bytes declared")
+        parts, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                break
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
+            if size > self._limit:
+                raise self._too_large(f"more than {self._limit} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _too_large(self, found: str) -> TooLarge:
+        return TooLarge(
+            "the body is too large",
+            where="body",
+            found=found,
+            expected=f"at most {self._limit} bytes (limits.body_bytes in policy/site.yaml)",
+            next="send one input per call; `hotline predict` sends a whole table",
+        )
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that hands out the body once and then waits for the disconnect."""
+    pending = True
+
+    async def once() -> Message:
+        nonlocal pending
+        if not pending:
+            return await receive()
+        pending = False
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return once
+
+
+def internal() -> HotlineError:
+    return HotlineError("something went wrong on our side", next="report the request id; the server's log has the rest")
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read strictly: UTF-8, finite numbers, no key twice, bounded depth."""
+
+    async def json(self) -> Any:
+        try:
+            return json.loads(
+                (await self.body()).decode("utf-8"),
+                parse_constant=_not_a_number,
+                parse_float=_finite,
+                object_pairs_hook=_no_key_twice,
+            )
+        except RecursionError as error:
+            raise Raised(_broken("nested too deeply")) from error
+        except UnicodeDecodeError as error:
+            raise Raised(_broken(f"byte {error.start} is not UTF-8")) from error
+        except json.JSONDecodeError as error:
+            raise Raised(_broken(f"{error.msg} at line {error.lineno}, column {error.colno}")) from error
+        except ValueError as error:
+            raise Raised(_broken(str(error)[:MAX_NAME_CHARACTERS])) from error
+
+
+def _broken(found: str) -> BrokenJson:
+    return BrokenJson("the body is not valid JSON", where="body", found=found, expected="one JSON object in UTF-8")
+
+
+def _not_a_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return found
+
+
+def check_media_type(request: Request) -> None:
+    """Raises WrongMediaType unless the body is announced as JSON."""
+    found = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if found != "application/json":
+        raise WrongMediaType(
+            "the body must be JSON",
+            where="header Content-Type",
+            found=found[:MAX_NAME_CHARACTERS] or "none",
+            expected="application/json",
+            next="send the header Content-Type: application/json",
+        )
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """For FastAPI: our own errors."""
+    known = error.error if isinstance(error, Raised) else error
+    return failure(known if isinstance(known, HotlineError) else internal(), request_id(request.scope))
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """For FastAPI: what the router refuses."""
+    if isinstance(error, Raised) or not isinstance(error, HTTPException):
+        return await on_error(request, error)
+    ours, path = request_id(request.scope), request.url.path[:MAX_NAME_CHARACTERS]
+    if error.status_code == 404:
+        return failure(UnknownName("there is no such address", where=path, next="see /docs"), ours)
+    body = Problem(
+        code="method_not_allowed" if error.status_code == 405 else "bad_request",
+        message="this address does not take that method" if error.status_code == 405 else "the request is not valid",
+        where=path,
+        found=request.method[:MAX_NAME_CHARACTERS],
+        expected=(error.headers or {}).get("Allow"),
+        next="see /docs",
+        request_id=ours,
+    )
+    return answer(ErrorBody(error=body), error.status_code, dict(error.headers or {}))
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """For FastAPI: a body or header that is not what the task declares; never repeats the caller's values."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    details = [_detail(entry) for entry in found[:MAX_DETAILS]]
+    body = Problem(
+        code=InputError.code,
+        message="the request is not what the task declares",
+        where=details[0].where if details else None,
+        found=details[0].found if details else None,
+        expected=details[0].expected if details else None,
+        next="see /docs for the fields and an example",
+        request_id=request_id(request.scope),
+        details=details,
+    )
+    return answer(ErrorBody(error=body), InputError.http_status)
+
+
+def _detail(entry: dict[str, Any]) -> Detail:
+    if entry["type"] == "missing":
+        return Detail(where=_place(entry["loc"]), found="nothing", expected="a value: the field is required")
+    if entry["type"] == "extra_forbidden":
+        return Detail(where=_place(entry["loc"]), found="an unknown field", expected="only declared fields")
+    return Detail(where=_place(entry["loc"]), found=_kind(entry.get("input")), expected=str(entry["msg"]))
+
+
+def _place(location: Sequence[Any]) -> str:
+    return ".".join(str(part)[:MAX_NAME_CHARACTERS] for part in location)
+
+
+def _kind(value: Any) -> str:
+    """Type and size of a value, never the value."""
+    if isinstance(value, str):
+        return f"text of {len(value)} characters"
+    if isinstance(value, list | dict):
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
+    return {bool: "true or false", int: "a number", float: "a number", type(None): "null"}.get(type(value), "a value")

@@ -1,0 +1,171 @@
+"""A replica: one copy of one judged version. It verifies by itself what it was asked to serve, or refuses to start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+
+from hotline import digests, families, policy, registry, tasks
+from hotline.errors import HotlineError, IntegrityError
+from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
+from hotline.settings import Settings
+from hotline.task import Answer, Input, Task
+from serving import routes, warrant
+from serving.warrant import Warrant
+
+log = logging.getLogger("ray.serve")
+
+
+class Options(BaseModel):
+    """What one replica may use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_rows: int = 32
+    batch_wait_seconds: float = 0.002
+    """How long the first call of a batch waits for others; while a batch is computed the next one gathers anyway."""
+    threads: int = 1
+    ongoing: int = 128
+    """Calls that a replica takes at once; more wait in the ingress, up to the policy's queue."""
+    drain_seconds: float = 30.0
+
+
+class Replica:
+    """Answers one task with one version."""
+
+    def __init__(self, settings: Settings, task: str, entry: int, options: Options) -> None:
+        try:
+            self._start(settings, tasks.find(task), entry, options)
+        except HotlineError as error:
+            import ray
+
+            ray.get(routes.find().refuse.remote(serve.get_replica_context().app_name, str(error)))
+            raise
+
+    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
+        import torch
+
+        torch.set_num_threads(options.threads)
+        self._task, self._family = task, families.find(task.family)
+        self._warrant = verify(settings, task, entry)
+        with private_copy(settings, self._warrant.model) as folder:
+            check_declaration(Path(folder), task)
+            self._model = self._family.load(Path(folder), task)
+        self._warm_up(options)
+        batch: Any = self._batch
+        batch.set_max_batch_size(options.batch_rows)
+        batch.set_batch_wait_timeout_s(options.batch_wait_seconds)
+
+    def _warm_up(self, options: Options) -> None:
+        """Answer the task's examples, alone and as a full batch, so that no caller pays for first-time costs."""
+        examples = [self._task.input.model_validate(example) for example in self._task.examples]
+        for rows in (examples, (examples * options.batch_rows)[: options.batch_rows]):
+            if rows:
+                self._answers(rows)
+
+    def identity(self) -> str:
+        """The digest of the bytes that answer here."""
+        return self._warrant.model.digest
+
+    async def answer(self, question: Input) -> dict[str, Any]:
+        """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
+        reply = await self._batch(question)
+        if isinstance(reply, Exception):
+            raise reply
+        return plain(reply)
+
+    @serve.batch
+    async def _batch(self, questions: list[Input]) -> list[Answer | Exception]:
+        return await asyncio.to_thread(self._each, questions)
+
+    def _each(self, questions: Sequence[Input]) -> list[Answer | Exception]:
+        """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
+        try:
+            return list(self._answers(questions))
+        except Exception:
+            if len(questions) > 1:
+                return [reply for question in questions for reply in self._each([question])]
+            log.exception("an input could not be answered")
+            return [RuntimeError("the model could not answer this input")]
+
+    def _answers(self, questions: Sequence[Input]) -> list[Answer]:
+        return families.answer(self._family, self._model, questions, max(len(questions), 1))
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON values: `answer`, `confidence`, `alternatives`."""
+    return {
+        "answer": answer.target.model_dump(mode="json"),
+        "confidence": answer.confidence,
+        "alternatives": [
+            {"answer": target.model_dump(mode="json"), "confidence": confidence}
+            for target, confidence in answer.alternatives
+        ],
+    }
+
+
+def verify(settings: Settings, task: Task, entry: int) -> Warrant:
+    """The warrant of ledger entry `entry`, from a chain that this process verified itself. Raises RefusedError,
+    IntegrityError."""
+    chain = warrant.ledger(settings).read()
+    return warrant.examine(chain, policy.load(settings.workspace), task.name, chain.by_seq(entry))
+
+
+def private_copy(settings: Settings, address: ModelAddress) -> tempfile.TemporaryDirectory[str]:
+    """A copy of the version's files that nobody else has, every byte checked after it was copied.
+
+    It is removed when the model is loaded: what is mapped into memory stays, and cannot be edited any more.
+    Raises IntegrityError.
+    """
+    place = settings.state / "replicas"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    scratch: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(dir=place)
+    try:
+        shutil.copytree(settings.verified / address.digest, scratch.name, dirs_exist_ok=True)
+        registry.check(Path(scratch.name), address)
+    except OSError as error:
+        scratch.cleanup()
+        raise IntegrityError("the verified files cannot be copied", where=address.digest, found=error) from error
+    except IntegrityError:
+        scratch.cleanup()
+        raise
+    return scratch
+
+
+def check_declaration(folder: Path, task: Task) -> None:
+    """Raises IntegrityError when the version was made for another declaration of the task."""
+    lineage = Lineage.model_validate(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8")))
+    expected = digests.of_value(task.declaration())
+    if lineage.declaration != expected or lineage.task != task.name:
+        raise IntegrityError(
+            f"this version was made for another declaration of {task.name}",
+            where=LINEAGE_FILE,
+            found=f"{lineage.task} {lineage.declaration[:12]}",
+            expected=f"{task.name} {expected[:12]}",
+            next="hotline train its recipe again, then judge and promote it",
+        )
+
+
+def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:
+    """The Ray Serve application of one version; `queue` calls may wait for it."""
+    deployment: Any = serve.deployment(
+        Replica,
+        name="Replica",
+        num_replicas=1,
+        max_ongoing_requests=options.ongoing,
+        max_queued_requests=queue,
+        max_constructor_retry_count=1,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=options.drain_seconds,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)

@@ -1,0 +1,121 @@
+"""The route map: which version answers which task. One controller publishes it, every ingress replica follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from hotline.records import Digest, Outcome
+from hotline.task import Profile
+
+NAMESPACE = "hotline"
+TABLE = "routes"
+POLL_SECONDS = 10.0
+FORGET_SECONDS = 3 * POLL_SECONDS
+
+
+class Route(BaseModel):
+    """Task → version, with the evidence that it stands on and the Ray Serve application that answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    line: str
+    version: str
+    digest: Digest
+    verdict: Digest
+    promotion: int
+    promoted: str
+    """UTC, ISO 8601."""
+    profile: Profile
+    outcome: Outcome
+    site: str
+    engine: str
+    app: str
+
+
+class RouteMap(BaseModel):
+    """One state of the endpoints; a later state has a higher number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int = 0
+    head: str = ""
+    """Hash of the ledger entry that this map was made from."""
+    routes: dict[str, Route] = {}
+    unserved: dict[str, str] = {}
+    """Tasks whose champion in the ledger is not the version that answers, and why."""
+    trouble: str | None = None
+    """Why the ledger cannot be followed at the moment."""
+
+
+class RouteTable:
+    """The actor that holds the current map. It lives apart from the controller, so that it outlives its mistakes."""
+
+    def __init__(self) -> None:
+        self._map = RouteMap()
+        self._changed = asyncio.Condition()
+        self._settled: dict[str, tuple[int, float]] = {}
+        self._heard = time.monotonic()
+        self._refusals: dict[str, str] = {}
+
+    async def publish(self, fresh: RouteMap) -> None:
+        """Make `fresh` the current map. Raises ValueError for a map that is not later than the current one."""
+        if fresh.number <= self._map.number:
+            raise ValueError(f"map {fresh.number} cannot follow map {self._map.number}")
+        async with self._changed:
+            self._map = fresh
+            self._changed.notify_all()
+
+    async def beat(self) -> int:
+        """The controller lives; gives back the current map's number, 0 when a restart has lost it."""
+        self._heard = time.monotonic()
+        return self._map.number
+
+    async def current(self) -> RouteMap:
+        return self._map
+
+    async def after(self, ingress: str, number: int) -> tuple[RouteMap, float]:
+        """The first map later than `number`, or the same after a while; and seconds since the controller was heard."""
+        if ingress in self._settled:
+            self._settled[ingress] = (self._settled[ingress][0], time.monotonic())
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):  # nothing new is an answer too
+                await asyncio.wait_for(self._changed.wait_for(lambda: self._map.number > number), POLL_SECONDS)
+        return self._map, time.monotonic() - self._heard
+
+    async def settle(self, ingress: str, number: int) -> None:
+        """That ingress replica answers by map `number`, and no call of an earlier map is left in it."""
+        self._settled[ingress] = (number, time.monotonic())
+
+    async def settled(self, number: int) -> bool:
+        """Whether every ingress replica that is alive has settled on map `number`."""
+        now = time.monotonic()
+        self._settled = {name: seen for name, seen in self._settled.items() if now - seen[1] < FORGET_SECONDS}
+        return bool(self._settled) and all(reached >= number for reached, _ in self._settled.values())
+
+    async def refuse(self, app: str, reason: str) -> None:
+        """A replica of `app` will not answer, and says why."""
+        self._refusals[app] = reason
+
+    async def refusal(self, app: str) -> str | None:
+        """The reason, once."""
+        return self._refusals.pop(app, None)
+
+
+def create() -> Any:
+    """The table's actor, new; it ends with the process that made it."""
+    import ray
+
+    return ray.remote(RouteTable).options(name=TABLE, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
+
+
+def find() -> Any:
+    """The table's actor, from any process of the cluster."""
+    import ray
+
+    return ray.get_actor(TABLE, namespace=NAMESPACE)

@@ -1,0 +1,187 @@
+"""Start and stop the endpoints of one workspace on this machine."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from hotline.errors import UnavailableError
+from hotline.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.controller import Controller
+    from serving.replica import Options
+
+log = logging.getLogger("hotline.serving")
+
+OBJECT_STORE_BYTES = 100 * 1024**2
+"""Answers are small; Ray's own minimum is 75 MiB."""
+LOGICAL_CPUS = 4
+LOOK_SECONDS = 1.0
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass
+class Running:
+    """Live endpoints; `stop` ends them and everything that was started for them."""
+
+    url: str
+    seconds: float
+    """From the call of `start` until the first call can be answered."""
+    controller: Controller
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def follow(self) -> None:
+        """Follow the ledger from a thread of its own."""
+        self._thread = threading.Thread(target=self._follow, name="controller", daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                self.controller.step()
+            except Exception:
+                log.exception("the controller stumbled; what is served stays, it looks again")
+
+    def wait(self) -> None:
+        """Until `stop` is called or asked for by a signal."""
+        while not self._stopping.wait(1.0):
+            pass
+
+    def ask_to_stop(self) -> None:
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Let calls finish, then end Ray Serve and Ray."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(timeout=LOOK_SECONDS + 5)
+        _stop_ray()
+
+
+def start(settings: Settings, port: int | None = None, options: Options | None = None) -> Running:
+    """Endpoints for every champion of the workspace's ledger, ready to be called.
+
+    Raises UnavailableError when the port is taken, RefusedError when no champion may be served, IntegrityError when
+    the ledger or the bytes were edited; nothing was started then.
+    """
+    begun = time.monotonic()
+    address = (settings.host, settings.port if port is None else port)
+    check_port(*address)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from serving.controller import Controller
+    from serving.replica import Options
+
+    controller = Controller(settings, options or Options())
+    controller.check()
+    try:
+        _start_ray(*address)
+        from serving import routes
+
+        controller.start(routes.create())
+    except BaseException:
+        _stop_ray()
+        raise
+    shown = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+    running = Running(f"http://{shown}:{address[1]}", time.monotonic() - begun, controller)
+    running.follow()
+    return running
+
+
+def serve_forever(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; says where to look, and how to stop."""
+    running = start(settings)
+    try:
+        print(notice(running), flush=True)
+
+        def asked(signal_number: int, frame: FrameType | None) -> None:
+            running.ask_to_stop()
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        running.wait()
+        print("Stopping: calls in progress are finished first.", flush=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    finally:
+        running.stop()
+
+
+def notice(running: Running) -> str:
+    """What a person reads when the endpoints are up."""
+    served = running.controller.map
+    lines = [f"Ready after {running.seconds:.0f} s.", ""]
+    lines += [
+        f"  POST {running.url}/v1/tasks/{task}    {route.line}@{route.version}, {route.outcome} ({route.profile})"
+        for task, route in served.routes.items()
+    ]
+    lines += [f"  not served: {task}: {reason}" for task, reason in served.unserved.items()]
+    lines += [
+        "",
+        f"  try it     {running.url}/docs",
+        f"  readiness  {running.url}/readyz",
+        "  logs       /tmp/ray/session_latest/logs/serve",
+        "",
+        "Promotions and rollbacks are followed while this runs. Stop with Ctrl-C (or SIGTERM).",
+    ]
+    return "\n".join(lines)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises UnavailableError unless this machine can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            raise UnavailableError(
+                f"port {port} is in use" if taken else f"cannot listen on {host}:{port}",
+                where=f"{host}:{port}",
+                found="another program listens there" if taken else error.strerror or error,
+                next=f"HOTLINE_PORT={port + 1} hotline serve",
+            ) from error
+
+
+def _start_ray(host: str, port: int) -> None:
+    """A Ray of our own on this machine, never a cluster that an environment variable points at."""
+    import ray
+    from ray import serve
+
+    from serving.controller import QUIET
+    from serving.routes import NAMESPACE
+
+    ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        num_cpus=LOGICAL_CPUS,
+        num_gpus=0,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=QUIET)
+
+
+def _stop_ray() -> None:
+    import ray
+    from ray import serve
+
+    if ray.is_initialized():
+        serve.shutdown()
+        ray.shutdown()

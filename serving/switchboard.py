@@ -1,0 +1,134 @@
+"""The ingress's side of the route map: follows it, connects calls to versions, says when an old map is done with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from hotline.errors import UnavailableError
+from hotline.task import Input
+from serving import routes
+from serving.routes import Route, RouteMap
+
+log = logging.getLogger("ray.serve")
+
+DEADLINE_SECONDS = 30.0
+"""A call that takes longer is given up."""
+REACH_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+SILENCE_SECONDS = 3 * routes.POLL_SECONDS
+"""Without a word from the controller for this long, the endpoints are not ready: promotions would go unseen."""
+
+
+class Switchboard:
+    """Connects a task to the one version that answers it now; a call stays with the map that it began with."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._handles: dict[str, DeploymentHandle[Any]] = {}
+        self._calls: Counter[int] = Counter()
+        self._follower: asyncio.Task[None] | None = None
+        self._heard = 0.0
+        self.map = RouteMap()
+
+    def start(self) -> None:
+        self._follower = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._follower:
+            self._follower.cancel()
+
+    @property
+    def silence_seconds(self) -> float:
+        """Seconds since the controller was heard."""
+        return time.monotonic() - self._heard
+
+    async def ask(self, route: Route, number: int, question: Input) -> Mapping[str, Any]:
+        """The version's answer in plain values. Raises UnavailableError when it does not come."""
+        self._calls[number] += 1
+        try:
+            response = self._handle(route).answer.remote(question)
+            return await asyncio.wait_for(response, DEADLINE_SECONDS)
+        except BackPressureError as error:
+            raise UnavailableError(
+                "too many calls are waiting for this endpoint", where=route.task, next="try again in a second"
+            ) from error
+        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
+            raise UnavailableError(
+                "the version that answers is restarting", where=route.task, next="try again in a second"
+            ) from error
+        except TimeoutError as error:
+            raise UnavailableError(
+                "the answer took too long",
+                where=route.task,
+                expected=f"within {DEADLINE_SECONDS:g} s",
+                next="try again",
+            ) from error
+        finally:
+            self._calls[number] -= 1
+
+    def _handle(self, route: Route) -> DeploymentHandle[Any]:
+        if route.app not in self._handles:
+            self._handles[route.app] = serve.get_deployment_handle("Replica", app_name=route.app)
+        return self._handles[route.app]
+
+    async def _follow(self) -> None:
+        """Adopt map after map, for as long as this ingress lives."""
+        table = routes.find()
+        while True:
+            try:
+                fresh, age = await table.after.remote(self._name, self.map.number)
+                self._heard = time.monotonic() - age
+                if fresh.number > self.map.number:
+                    await self._adopt(fresh)
+                    await self._drain(fresh.number)
+                    await table.settle.remote(self._name, fresh.number)
+            except RayError:
+                log.exception("the route table does not answer; the last map stays")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _adopt(self, fresh: RouteMap) -> None:
+        """Reach every version first, then switch all tasks in one assignment."""
+        reached = await asyncio.gather(*(self._reaches(route) for route in fresh.routes.values()))
+        served = {route.task: route for route, right in zip(fresh.routes.values(), reached, strict=True) if right}
+        wrong = dict.fromkeys(fresh.routes.keys() - served.keys(), "its replica holds other bytes")
+        self.map = fresh.model_copy(update={"routes": served, "unserved": {**fresh.unserved, **wrong}})
+        apps = {route.app for route in served.values()}
+        self._handles = {app: handle for app, handle in self._handles.items() if app in apps}
+
+    async def _reaches(self, route: Route) -> bool:
+        """False when the replica holds other bytes than the route says; one that does not answer may come back."""
+        try:
+            identity = await asyncio.wait_for(self._handle(route).identity.remote(), REACH_SECONDS)
+        except (RayError, TimeoutError, DeploymentUnavailableError, ReplicaUnavailableError):
+            log.exception("%s does not answer yet", route.app)
+            return True
+        if identity != route.digest:
+            log.error("%s holds %s, the route says %s", route.app, identity, route.digest)
+        return bool(identity == route.digest)
+
+    async def _drain(self, number: int) -> None:
+        """Wait until no call of an earlier map is left; each has its own deadline."""
+        while any(count for earlier, count in self._calls.items() if earlier < number):
+            await asyncio.sleep(0.02)
+        self._calls = Counter({later: count for later, count in self._calls.items() if later >= number})
+
+
+@asynccontextmanager
+async def running(switchboard: Switchboard) -> AsyncIterator[None]:
+    """The switchboard follows the map inside of this context."""
+    switchboard.start()
+    try:
+        yield
+    finally:
+        await switchboard.stop()

@@ -1,0 +1,91 @@
+"""What entitles a version to answer: a champion's entry in the verified ledger and the passed verdict it stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hotline import policy
+from hotline.errors import RefusedError
+from hotline.ledger import Chain, Champion, Entry, Ledger
+from hotline.policy import SitePolicy
+from hotline.records import ModelAddress, Promotion, Rollback, Verdict
+from hotline.requests import DIGEST_CHARACTERS
+from hotline.settings import Settings
+from serving.routes import Route
+
+
+@dataclass(frozen=True)
+class Warrant:
+    """The entry that makes a version champion, and the verdict it names."""
+
+    champion: Champion
+    verdict: Verdict
+
+    @property
+    def model(self) -> ModelAddress:
+        return self.champion.record.model
+
+    @property
+    def app(self) -> str:
+        """The name of the Ray Serve application that answers with these bytes."""
+        return f"{self.champion.record.task}-{self.model.digest[:DIGEST_CHARACTERS]}"
+
+    def route(self) -> Route:
+        record = self.champion.record
+        return Route(
+            task=record.task,
+            line=self.model.line,
+            version=self.model.version,
+            digest=self.model.digest,
+            verdict=record.verdict,
+            promotion=self.champion.entry.seq,
+            promoted=record.time,
+            profile=self.verdict.profile,
+            outcome=self.verdict.outcome,
+            site=record.site,
+            engine=record.engine,
+            app=self.app,
+        )
+
+
+def ledger(settings: Settings) -> Ledger:
+    """The site's ledger, opened with public keys only."""
+    site = policy.load(settings.workspace)
+    return Ledger(settings.ledger_url, site.site, policy.load_signers(settings.workspace))
+
+
+def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> Warrant:
+    """The warrant that `entry` gives for `task`. Raises RefusedError when it or its verdict does not hold."""
+    record = None if entry is None else entry.record
+    if entry is None or not isinstance(record, Promotion | Rollback) or record.task != task:
+        raise RefusedError(
+            f"nothing in the ledger makes this version the champion of {task}",
+            found=record.kind if record else "no entry",
+            expected="a promotion or a rollback",
+            next=f"hotline promote {task}",
+        )
+    found = chain.by_hash(record.verdict)
+    verdict = found.record if found else None
+    where = f"ledger entry {entry.seq}: {record.model.line}@{record.model.version}"
+    again = f"hotline judge {record.model.line}, then hotline promote {task}"
+    if not isinstance(verdict, Verdict) or verdict.task != task or verdict.model != record.model:
+        raise RefusedError(
+            f"{task}: the champion stands on no verdict about its bytes", where=where, found=record.verdict, next=again
+        )
+    if verdict.outcome != "passed":
+        raise RefusedError(
+            f"{task}: the champion's verdict did not pass",
+            where=where,
+            found=verdict.outcome,
+            expected="passed",
+            next=again,
+        )
+    if verdict.profile != site.profile:
+        raise RefusedError(
+            f"{task}: this site serves {site.profile} verdicts only",
+            where=where,
+            found=f"a {verdict.profile} verdict",
+            expected=f"profile {site.profile} (policy/site.yaml)",
+            next=again,
+        )
+    return Warrant(Champion(entry, record), verdict)
