@@ -14,11 +14,13 @@ from functools import cached_property
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError as Conflict
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 
-from hotline import digests, keys
+from hotline import digests, keys, policy
 from hotline.errors import IntegrityError, RefusedError, UnavailableError
 from hotline.policy import Signers
 from hotline.records import ADAPTER, ROLE_OF, Promotion, Rollback, Verdict
+from hotline.settings import Settings
 
 GENESIS = "0" * 64
 APPEND_TRIES = 20
@@ -93,6 +95,16 @@ class Chain:
             if isinstance(entry.record, Promotion | Rollback) and entry.record.task == task
         ]
 
+    def previous(self, task: str) -> Champion | None:
+        """The champion that a rollback brings back, or None: promotions put one on the pile, rollbacks take one off."""
+        pile: list[Champion] = []
+        for champion in reversed(self.history(task)):
+            if isinstance(champion.record, Rollback):
+                del pile[-1:]
+            else:
+                pile.append(champion)
+        return pile[-2] if len(pile) > 1 else None
+
     def champions(self) -> dict[str, Champion]:
         """Every task that has a champion."""
         tasks = {entry.record.task for entry in self.entries if isinstance(entry.record, Promotion | Rollback)}
@@ -115,11 +127,19 @@ class Ledger:
         self.url, self.site, self.signers = url, site, signers
         self._verified: tuple[Entry, ...] = ()
 
+    @classmethod
+    def of(cls, settings: Settings) -> Ledger:
+        """The workspace's ledger, with the site and the signers of its policy. Raises PolicyError."""
+        return cls(settings.ledger_url, policy.load(settings.workspace).site, policy.load_signers(settings.workspace))
+
     @cached_property
     def _engine(self) -> sql.Engine:
-        engine = sql.create_engine(self.url)
+        local = self.url.startswith("sqlite")
+        # a file needs no pool of connections, and one that outlives a fork would corrupt it
+        engine = sql.create_engine(self.url, poolclass=sql.NullPool) if local else sql.create_engine(self.url)
         try:
-            _METADATA.create_all(engine)
+            with engine.begin() as connection:
+                connection.execute(CreateTable(_ENTRIES, if_not_exists=True))
         except SQLAlchemyError as error:
             raise UnavailableError(
                 "the ledger cannot be opened", where=engine.url.render_as_string(), found=error, next="hotline doctor"
@@ -137,14 +157,17 @@ class Ledger:
         except SQLAlchemyError as error:
             raise UnavailableError("the ledger does not answer", found=error, next="hotline doctor") from error
         entries = tuple(Entry(*row) for row in rows)
-        known = len(self._verified)
-        start = known if entries[:known] == self._verified else 0
+        known = self._verified
+        start = len(known) if entries[: len(known)] == known else 0
         previous = entries[start - 1].hash if start else GENESIS
         for number, entry in enumerate(entries[start:], start=start + 1):
             self._check(entry, number, previous)
             previous = entry.hash
-        if len(entries) < known:
+        if len(entries) < len(known):
             raise self._broken(len(entries) + 1, "the ledger is shorter than when it was last read")
+        if not start and known:  # every entry verifies, but they are not those that were there before
+            changed = next(number for number, old in enumerate(known) if entries[number] != old)
+            raise self._broken(changed + 1, "the ledger was written anew since it was last read")
         self._verified = entries
         return Chain(entries)
 
@@ -157,7 +180,7 @@ class Ledger:
         for _ in range(APPEND_TRIES):
             chain = self.read()
             record = decide(chain)
-            self._may_sign(key.public, record)
+            self._may_write(key.public, record)
             seq, body = len(chain.entries) + 1, digests.canonical_json(record.model_dump(mode="json"))
             hash = _hash(seq, chain.head, body, key.public)
             entry = Entry(seq, chain.head, hash, body, key.public, key.sign(hash))
@@ -173,18 +196,27 @@ class Ledger:
             "the ledger's head moved with every try", found=f"{APPEND_TRIES} tries", next="try again"
         )
 
-    def _may_sign(self, public_key: str, record: AnyRecord) -> None:
-        signer, role = self.signers.with_key(public_key), ROLE_OF[record.kind]
+    def check_signer(self, public_key: str, kind: str) -> None:
+        """Raises RefusedError when policy/signers.yaml does not let this key sign records of that kind."""
+        signer, role = self.signers.with_key(public_key), ROLE_OF[kind]
         if signer is None or role not in signer.roles:
             raise RefusedError(
-                f"this key may not sign a {record.kind}",
+                f"this key may not sign a {kind}",
                 where="policy/signers.yaml",
                 found=f"{public_key[:16]}… with roles {', '.join(signer.roles) if signer else 'none'}",
                 expected=f"a signer with the role {role}",
                 next="have the key added to policy/signers.yaml by review",
             )
+
+    def _may_write(self, public_key: str, record: AnyRecord) -> None:
+        self.check_signer(public_key, record.kind)
         if record.site != self.site:
-            raise RefusedError("the record is for another site", found=record.site, expected=self.site)
+            raise RefusedError(
+                "the record is for another site",
+                found=record.site,
+                expected=self.site,
+                next="set HOTLINE_LEDGER_URL to this site's own ledger",
+            )
 
     def _check(self, entry: Entry, number: int, previous: str) -> None:
         if entry.seq != number or entry.prev_hash != previous:
@@ -194,7 +226,7 @@ class Ledger:
         if not keys.valid(entry.public_key, entry.hash, entry.signature):
             raise self._broken(number, "the entry was edited: its signature does not fit")
         try:
-            self._may_sign(entry.public_key, entry.record)
+            self._may_write(entry.public_key, entry.record)
         except (RefusedError, ValueError) as error:
             raise self._broken(number, f"the entry was not signed by somebody who may: {error}") from error
 

@@ -6,6 +6,7 @@ Merkle root over those files; registering the same bytes on the same line twice 
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +25,6 @@ MODEL_PATH = "model"
 DIGEST_TAG = "hotline.digest"
 TASK_TAG = "hotline.task"
 FILES_FILE = "hotline-files.json"
-CHAMPION_ALIAS = "champion-{task}-{site}"
 REACH_SECONDS = 5.0
 
 
@@ -125,6 +125,12 @@ def _download(client: MlflowClient, line: str, version: str, scratch: Path) -> P
     return copy
 
 
+def recheck(client: MlflowClient, address: ModelAddress) -> None:
+    """Download the version anew and compare every byte, whatever copies there are. Raises as `fetch` does."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fetch(client, address, Path(scratch))
+
+
 def check(folder: Path, address: ModelAddress) -> None:
     """Compare every byte with the record. Raises IntegrityError naming what was added, removed or changed."""
     found = digests.of_files(folder)
@@ -188,14 +194,36 @@ def address(client: MlflowClient, line: str, version: str) -> tuple[str, ModelAd
 
 
 def mirror_champion(client: MlflowClient, task: str, site: str, address: ModelAddress) -> None:
-    """Point the line's alias at the champion, for people who look at MLflow; nothing decides by it."""
-    client.set_registered_model_alias(address.line, CHAMPION_ALIAS.format(task=task, site=site), address.version)
+    """Point the alias at the champion, for people who look at MLflow; nothing decides by it.
+
+    The alias goes from every other line, so that one task never shows two. Raises UnavailableError when MLflow refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    alias = champion_alias(task, site)
+    try:
+        for line in mirrored_champions(client, task, site).keys() - {address.line}:
+            client.delete_registered_model_alias(line, alias)
+        client.set_registered_model_alias(address.line, alias, address.version)
+    except MlflowException as error:
+        raise UnavailableError(
+            "MLflow did not take the champion's alias", where=alias, found=error, next="hotline verify --repair"
+        ) from error
 
 
-def mirrored_champion(client: MlflowClient, task: str, site: str, line: str) -> str | None:
-    """The version that the alias points at, or None."""
-    aliases = client.get_registered_model(line).aliases
-    version = aliases.get(CHAMPION_ALIAS.format(task=task, site=site).lower()) or aliases.get(
-        CHAMPION_ALIAS.format(task=task, site=site)
-    )
-    return None if version is None else str(version)
+def mirrored_champions(client: MlflowClient, task: str, site: str) -> dict[str, str]:
+    """Every line that carries the champion's alias, with the version it points at; one, unless moved by hand."""
+    alias = champion_alias(task, site)
+    found: dict[str, str] = {}
+    page: str | None = None
+    while True:
+        models = client.search_registered_models(max_results=100, page_token=page)
+        found |= {str(model.name): str(model.aliases[alias]) for model in models if alias in model.aliases}
+        page = models.token
+        if not page:
+            return found
+
+
+def champion_alias(task: str, site: str) -> str:
+    """The alias of the champion; MLflow takes letters, digits, dashes and underscores, and a site may have any name."""
+    return re.sub(r"[^\w-]", "-", f"champion-{task}-{site}").lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,10 @@ from training.recipe import OptimiserSection
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
-    """Linear from 0 to 1 over the warm-up, then half a cosine down to 0 at `steps`."""
+    """Linear from 0 to 1 over the warm-up, then linear down to 0 at `steps`."""
     if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))))
+        return (step + 1) / (warmup_steps + 1)
+    return max(0.0, (steps - step) / max(1, steps - warmup_steps))
 
 
 class FamilyModule(pl.LightningModule):
@@ -42,7 +41,7 @@ class FamilyModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = self.family.parameter_groups(self.model, self.optimiser.learning_rate, self.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups)
+        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas)
         warmup_steps = int(self.steps * self.optimiser.warmup_share)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, self.steps, warmup_steps)

@@ -37,10 +37,11 @@ class DataSection(Section):
 
 
 class OptimiserSection(Section):
-    """AdamW with linear warm-up and then cosine decay to zero."""
+    """AdamW with linear warm-up and then linear decay to zero."""
 
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient."""
