@@ -106,6 +106,7 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lambda _: running(switchboard),
         middleware=[Middleware(guard.Guard, body_bytes=site.limits.body_bytes)],
         exception_handlers={

@@ -42,13 +42,12 @@ class Options(BaseModel):
 class Replica:
     """Answers one task with one version."""
 
-    def __init__(self, settings: Settings, task: str, entry: int, options: Options) -> None:
+    async def __init__(self, settings: Settings, task: str, entry: int, options: Options) -> None:
         try:
             self._start(settings, tasks.find(task), entry, options)
-        except HotlineError as error:
-            import ray
-
-            ray.get(routes.find().refuse.remote(serve.get_replica_context().app_name, str(error)))
+        except Exception as error:
+            reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
+            await routes.find().refuse.remote(serve.get_replica_context().app_name, reason)
             raise
 
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:

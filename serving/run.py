@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hotline.errors import UnavailableError
 from hotline.settings import Settings
@@ -24,7 +24,8 @@ log = logging.getLogger("hotline.serving")
 
 OBJECT_STORE_BYTES = 100 * 1024**2
 """Answers are small; Ray's own minimum is 75 MiB."""
-LOGICAL_CPUS = 4
+LOGICAL_CPUS = 5
+"""Ray starts this many processes at once: Serve's controller and proxy, the route table, an ingress, a replica."""
 LOOK_SECONDS = 1.0
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -89,10 +90,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     controller = Controller(settings, options or Options())
     controller.check()
     try:
-        _start_ray(*address)
-        from serving import routes
-
-        controller.start(routes.create())
+        controller.start(_start_ray(*address))
     except BaseException:
         _stop_ray()
         raise
@@ -157,17 +155,17 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _start_ray(host: str, port: int) -> None:
-    """A Ray of our own on this machine, never a cluster that an environment variable points at."""
+def _start_ray(host: str, port: int) -> Any:
+    """A Ray of our own on this machine, never a cluster that an environment variable points at; its route table."""
     import ray
     from ray import serve
 
+    from serving import routes
     from serving.controller import QUIET
-    from serving.routes import NAMESPACE
 
     ray.init(
         address="local",
-        namespace=NAMESPACE,
+        namespace=routes.NAMESPACE,
         num_cpus=LOGICAL_CPUS,
         num_gpus=0,
         object_store_memory=OBJECT_STORE_BYTES,
@@ -175,7 +173,9 @@ def _start_ray(host: str, port: int) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    table = routes.create()  # its process comes up beside those of Ray Serve
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=QUIET)
+    return table
 
 
 def _stop_ray() -> None:
