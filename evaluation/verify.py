@@ -1,0 +1,146 @@
+"""Everything that can be checked about what answers: chain, bytes, verdicts, lock file, aliases, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from evaluation import promote, report
+from hotline import policy, registry
+from hotline.errors import HotlineError, IntegrityError
+from hotline.ledger import Chain, Champion, Ledger
+from hotline.policy import SitePolicy
+from hotline.records import Verdict
+from hotline.settings import Settings
+from hotline.task import Task
+
+REPAIR = "hotline verify --repair"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked, and the problem if there is one."""
+
+    name: str
+    found: str
+    problem: HotlineError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.problem is None
+
+    def error(self) -> HotlineError:
+        """The problem, to be raised. Raises ValueError when the check succeeded."""
+        if self.problem is None:
+            raise ValueError(f"{self.name} has no problem")
+        return self.problem
+
+    def as_dict(self) -> dict[str, object]:
+        problem = None if self.problem is None else self.problem.as_dict()
+        return {"name": self.name, "ok": self.ok, "found": self.found, "problem": problem}
+
+
+def verify(settings: Settings, task: Task | None = None, *, repair: bool = False) -> list[Check]:
+    """One check per thing; a check fails, it does not raise. A broken chain ends it: nothing else can be trusted then.
+
+    With `repair`, champions.lock and the MLflow aliases are first set as the ledger says. Raises PolicyError.
+    """
+    site, ledger = policy.load(settings.workspace), Ledger.of(settings)
+    chain_check, chain = _chain(ledger)
+    if chain is None:
+        return [chain_check]
+    champions = {name: found for name, found in chain.champions().items() if task is None or name == task.name}
+    checks = [chain_check]
+    if repair:
+        checks.append(_try("repair", lambda: _repair(settings, chain, site, champions)))
+    for name, champion in champions.items():
+        checks += _champion(settings, chain, site, name, champion)
+    checks.append(_try("champions.lock", lambda: _lock(settings, chain)))
+    for path in sorted(settings.verdicts.glob(f"*/{report.VERDICT_FILE}")):
+        checks.append(_try(f"report of {path.parent.name}", partial(_report, chain, path)))
+    return checks
+
+
+def _try(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, look())
+    except HotlineError as error:
+        return Check(name, error.what, error)
+
+
+def _chain(ledger: Ledger) -> tuple[Check, Chain | None]:
+    try:
+        chain = ledger.read()
+    except HotlineError as error:
+        return Check("ledger", error.what, error), None
+    return Check("ledger", f"{len(chain.entries)} entries, head {chain.head[:12]}"), chain
+
+
+def _champion(settings: Settings, chain: Chain, site: SitePolicy, task: str, champion: Champion) -> Iterator[Check]:
+    model = champion.record.model
+    yield _try(f"{task}: verdict", lambda: _verdict(chain, site, champion))
+    yield _try(f"{task}: bytes of {model.line}@{model.version}", lambda: _bytes(settings, champion))
+    yield _try(f"{task}: MLflow alias", lambda: _alias(settings, site, task, champion))
+
+
+def _verdict(chain: Chain, site: SitePolicy, champion: Champion) -> str:
+    entry = chain.by_hash(champion.record.verdict)
+    model = champion.record.model
+    if entry is None or not isinstance(entry.record, Verdict) or entry.record.model != model:
+        raise IntegrityError(
+            f"{model.line}@{model.version} answers without a verdict on its bytes",
+            where=f"ledger entry {champion.entry.seq}",
+            next=f"hotline judge {model.line}, or hotline rollback {champion.record.task}",
+        )
+    promote.refuse_unpassed(entry, entry.record, site)
+    return f"{entry.record.outcome} ({entry.record.profile}), ledger entry {entry.seq}"
+
+
+def _bytes(settings: Settings, champion: Champion) -> str:
+    model = champion.record.model
+    registry.recheck(registry.connect(settings.tracking_uri), model)
+    return f"{len(model.files)} files, digest {model.digest[:12]}"
+
+
+def _alias(settings: Settings, site: SitePolicy, task: str, champion: Champion) -> str:
+    model = champion.record.model
+    found = registry.mirrored_champions(registry.connect(settings.tracking_uri), task, site.site)
+    if found != {model.line: model.version}:
+        raise IntegrityError(
+            f"{task}: the MLflow alias was moved by hand; serving follows the ledger",
+            where=registry.champion_alias(task, site.site),
+            found=", ".join(f"{line}@{version}" for line, version in found.items()) or "no alias",
+            expected=f"{model.line}@{model.version}",
+            next=REPAIR,
+        )
+    return f"points at {model.line}@{model.version}"
+
+
+def _lock(settings: Settings, chain: Chain) -> str:
+    path = settings.champions_lock
+    champions = len(chain.champions())
+    if not path.is_file() and not champions:
+        return "none yet, and no champion"
+    text = path.read_text(encoding="utf-8") if path.is_file() else None
+    if text is None or promote.parse_lock(text) != promote.parse_lock(promote.lock_text(chain)):
+        raise IntegrityError(
+            "champions.lock does not say what the ledger says",
+            where=str(path),
+            found="no file" if text is None else "other champions",
+            expected=f"{champions} champions of the ledger",
+            next=REPAIR,
+        )
+    return f"{champions} champions"
+
+
+def _report(chain: Chain, path: Path) -> str:
+    return f"{report.check(chain, path).outcome}, as in the ledger"
+
+
+def _repair(settings: Settings, chain: Chain, site: SitePolicy, champions: dict[str, Champion]) -> str:
+    promote.write_lock(settings, chain)
+    for task in champions:
+        promote.mirror(settings, chain, site, task)
+    return f"champions.lock and {len(champions)} aliases set as the ledger says"
