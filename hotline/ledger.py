@@ -233,6 +233,6 @@ class Ledger:
     def _broken(self, number: int, what: str) -> IntegrityError:
         return IntegrityError(
             f"ledger entry {number}: {what}",
-            where=self.url,
+            where=self._engine.url.render_as_string(),  # without the password
             next="restore the ledger from a backup; nothing is served on it",
         )

@@ -38,23 +38,29 @@ def connect(tracking_uri: str) -> MlflowClient:
         except httpx.HTTPError as error:
             raise UnavailableError(
                 "the MLflow server does not answer",
-                where=tracking_uri,
+                where=_shown(tracking_uri),
                 found=error or type(error).__name__,
                 next="start it, or unset MLFLOW_TRACKING_URI to use the workspace's own SQLite",
             ) from error
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
 
     mlflow.set_tracking_uri(tracking_uri)
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
         client.search_registered_models(max_results=1)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UnavailableError(
-            "the MLflow store cannot be opened", where=tracking_uri, found=error, next="hotline doctor"
+            "the MLflow store cannot be opened", where=_shown(tracking_uri), found=error, next="hotline doctor"
         ) from error
     return client
+
+
+def _shown(uri: str) -> str:
+    """The address without user and password."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 def register(client: MlflowClient, line: str, run_id: str, folder: Path, tags: Mapping[str, str]) -> ModelAddress:

@@ -1,0 +1,151 @@
+"""Fabricated rows and answers for the statistics, and a site with registered versions for what decides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotline import digests, keys, registry
+from hotline import settings as places
+from hotline.ledger import Entry, Ledger
+from hotline.records import Evidence, Finding, Lineage, ModelAddress, Outcome, Verdict
+from hotline.settings import Settings
+from hotline.task import Answer, Profile
+from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY, Category, TicketText
+
+LABELS = ("城建/路燈", "城建/道路", "環保/噪音", "環保/污水")
+
+
+@dataclass
+class Table:
+    """The columns of `data.store.Rows` that measuring reads."""
+
+    ids: list[str]
+    inputs: list[TicketText]
+    targets: list[Category]
+    provenance: dict[str, list[str]]
+    clusters: list[str]
+    digest: str = "0" * 64
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def table(count: int, callers: int | None = None, regions: Sequence[str] = ("天河", "越秀"), first: int = 0) -> Table:
+    """`count` rows of as many callers (or fewer), labels and regions in turn."""
+    numbers = range(first, first + count)
+    each = [str(number % callers if callers else number) for number in numbers]
+    return Table(
+        ids=[f"row-{number}" for number in numbers],
+        inputs=[TicketText(text=f"路燈壞了 {number}") for number in numbers],
+        targets=[Category(label=LABELS[number % len(LABELS)]) for number in numbers],
+        provenance={
+            "call_id": [f"call-{number}" for number in numbers],
+            "caller_id": [f"caller-{number}" for number in each],
+            "region": [regions[number % len(regions)] for number in numbers],
+            "channel": ["電話"] * count,
+        },
+        clusters=[f"cluster-{number}" for number in numbers],
+    )
+
+
+def answers(rows: Table, wrong: Callable[[int], bool] = lambda number: False) -> list[Answer]:
+    """Right answers, but for the rows (counted from 0) that `wrong` names."""
+    other = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
+    said = [other[t.label] if wrong(number) else t.label for number, t in enumerate(rows.targets)]
+    return [Answer(target=Category(label=label), confidence=0.9) for label in said]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One real MLflow store on SQLite; its tables take seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@dataclass
+class Site:
+    """A site with its own policy, keys and ledger; the MLflow store is shared, its lines are not."""
+
+    settings: Settings
+    name: str
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def client(self) -> Any:
+        return registry.connect(self.settings.tracking_uri)
+
+    def ledger(self) -> Ledger:
+        return Ledger.of(self.settings)
+
+    def artifacts(self, address: ModelAddress) -> Path:
+        """Where MLflow keeps the version's files."""
+        source = self.client.get_model_version(address.line, address.version).source
+        return Path(str(source).removeprefix("file://"))
+
+    def version(self, line: str = "tickets") -> ModelAddress:
+        """A registered version whose bytes are new."""
+        number = next(self.numbers)
+        folder = self.settings.workspace / f"made-{number}"
+        (folder / "tokenizer").mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(f"{self.name} {number}".encode() * 50)
+        (folder / "tokenizer" / "vocabulary.json").write_text("{}")
+        name = f"{line}-{self.name}"
+        experiment = self.client.get_experiment_by_name(self.name)
+        place = (self.settings.workspace / "artifacts").as_uri()
+        id = experiment.experiment_id if experiment else self.client.create_experiment(self.name, place)
+        run = self.client.create_run(id)
+        return registry.register(self.client, name, run.info.run_id, folder, {})
+
+    def verdict(
+        self,
+        address: ModelAddress,
+        outcome: Outcome = "passed",
+        profile: Profile = "demo",
+        previous: str | None = None,
+    ) -> Entry:
+        """A verdict on that version, signed by the gate and in the ledger."""
+        zero = "0" * 64
+        lineage = Lineage(task="ticket_category", snapshot=zero, recipe=zero, code=zero, base=None, declaration=zero)
+        verdict = Verdict(
+            site=self.name,
+            task=TICKET_CATEGORY.name,
+            time="2026-01-01T00:00:00+00:00",
+            profile=profile,
+            model=address,
+            outcome=outcome,
+            findings=(Finding(bar="accuracy at least 0.8", outcome=outcome, reason="0.5 [0.4, 0.6]"),),
+            figures=(),
+            evidence=Evidence(lineage=lineage, test_snapshot=zero, test_rows=zero, policy=zero, answers=zero),
+            previous_champion=previous,
+            libraries={},
+        )
+        return self.ledger().append(lambda _: verdict, keys.load(self.settings.keys, "gate"))
+
+    def profile(self, profile: Profile) -> None:
+        """What a reviewed change of the policy file does."""
+        text = f"schema_version: 1\nsite: {self.name}\nprofile: {profile}\n"
+        (self.settings.workspace / "policy" / "site.yaml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path: Path, store: str) -> Site:
+    name = f"site-{digests.of_text(str(tmp_path))[:8]}"
+    (tmp_path / "policy").mkdir()
+    settings = Settings(
+        workspace=tmp_path,
+        tracking_uri=store,
+        ledger_url=f"sqlite:///{tmp_path / 'ledger.db'}",
+        keys=tmp_path / "keys",
+    )
+    public = {role: keys.create(settings.keys, role).public for role in ("gate", "operator")}
+    signers = "".join(f"  - {{name: {role}, public_key: {key}, roles: [{role}]}}\n" for role, key in public.items())
+    (tmp_path / "policy" / "signers.yaml").write_text(f"schema_version: 1\nsigners:\n{signers}", encoding="utf-8")
+    made = Site(settings, name)
+    made.profile("demo")
+    assert places.find_workspace(tmp_path) == tmp_path
+    return made
