@@ -7,7 +7,7 @@ import ipaddress
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -32,19 +32,23 @@ def predict(
     with asyncio.Runner() as runner:
         answers = _answers(url.rstrip("/"), task, inputs, concurrency)
         try:
-            while True:
-                try:
-                    answer = runner.run(anext(answers))  # type: ignore[arg-type]
-                except StopAsyncIteration:
-                    return
+            while answer := runner.run(_next(answers)):
                 yield answer
         finally:
-            runner.run(answers.aclose())  # type: ignore[arg-type]
+            runner.run(_close(answers))
+
+
+async def _next(answers: AsyncGenerator[dict[str, Any]]) -> dict[str, Any] | None:
+    return await anext(answers, None)
+
+
+async def _close(answers: AsyncGenerator[dict[str, Any]]) -> None:
+    await answers.aclose()
 
 
 async def _answers(
     url: str, task: str, inputs: Iterable[Mapping[str, Any]], concurrency: int
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(
         base_url=url, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=not _is_here(url)

@@ -48,10 +48,10 @@ def request_id(scope: Scope) -> str:
     return str(scope["state"].get("request_id") or scope["state"]["stamp"])
 
 
-def failure(error: HotlineError, request_id: str) -> Response:
-    """The HTTP answer that tells this error."""
+def failure(error: HotlineError, request_id: str, status: int | None = None) -> Response:
+    """The HTTP answer that tells this error, with the status of its kind unless another is given."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, UnavailableError) else {}
-    return answer(problem(error, request_id), error.http_status, headers)
+    return answer(problem(error, request_id), status or error.http_status, headers)
 
 
 def answer(body: ErrorBody, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -42,7 +42,9 @@ class Options(BaseModel):
 class Replica:
     """Answers one task with one version."""
 
-    async def __init__(self, settings: Settings, task: str, entry: int, options: Options) -> None:
+    async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
+        self, settings: Settings, task: str, entry: int, options: Options
+    ) -> None:
         try:
             self._start(settings, tasks.find(task), entry, options)
         except Exception as error:

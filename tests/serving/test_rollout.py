@@ -1,0 +1,98 @@
+"""Promotions and rollbacks under load: no call fails, none is answered by a version that is not the ledger's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from hotline.tasks import find
+from serving.run import Running
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import Site
+
+TASK = find("ticket_category")
+PATH = "/v1/tasks/ticket_category"
+CALLERS = 6
+
+
+def eventually(seen: Callable[[], bool], seconds: float = 90) -> None:
+    give_up = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@contextmanager
+def load(endpoint: str) -> Iterator[list[tuple[int, Any]]]:
+    """Callers that ask without a pause; gives (status, body) of every call."""
+    answers: list[tuple[int, Any]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=endpoint, timeout=30, trust_env=False) as client:
+            while not stop.is_set():
+                response = client.post(PATH, json={"text": "小区门口的路灯坏了"})
+                answers.append((response.status_code, response.json()))
+
+    callers = [threading.Thread(target=ask) for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+
+
+def served(http: httpx.Client) -> dict[str, Any]:
+    provenance: dict[str, Any] = http.get("/v1/tasks").json()["tasks"][0]["provenance"]
+    return provenance
+
+
+def test_a_promotion_and_a_rollback_under_load_fail_no_call(live_site: Site, endpoint: str, http: httpx.Client) -> None:
+    before = served(http)
+    with load(endpoint) as answers:
+        promoted = live_site.champion(20)
+        eventually(lambda: served(http)["digest"] == promoted.digest)
+        time.sleep(1)
+        rollback = live_site.roll_back()
+        eventually(lambda: served(http)["promotion"] == rollback.seq)
+        time.sleep(1)
+    assert {status for status, _ in answers} == {200}
+    order = [(body["provenance"]["promotion"], body["provenance"]["digest"]) for _, body in answers]
+    assert set(order) == {
+        (before["promotion"], before["digest"]),
+        (rollback.seq - 1, promoted.digest),
+        (rollback.seq, before["digest"]),
+    }
+
+
+def test_a_refused_champion_leaves_the_version_before_answering(
+    live_site: Site, http: httpx.Client, running: Running
+) -> None:
+    before = served(http)
+    model = live_site.version(30)
+    live_site.promote(model, live_site.judge(model, "failed").hash)
+    eventually(lambda: http.get("/readyz").status_code == 503)
+    assert "did not pass" in http.get("/readyz").json()["unserved"][TASK.name]
+    assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["digest"] == before["digest"]
+    live_site.champion(31)
+    eventually(lambda: http.get("/readyz").status_code == 200)
+
+
+def test_a_replica_that_refuses_leaves_the_version_before_and_says_why(live_site: Site, http: httpx.Client) -> None:
+    before = served(http)
+    model = live_site.version(40, declaration="c" * 64)
+    live_site.promote(model, live_site.judge(model).hash)
+    eventually(lambda: http.get("/readyz").status_code == 503)
+    assert "another declaration" in http.get("/readyz").json()["unserved"][TASK.name]
+    assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["digest"] == before["digest"]
+    live_site.champion(41)
+    eventually(lambda: http.get("/readyz").status_code == 200)
