@@ -36,7 +36,7 @@ class Table:
         return len(self.ids)
 
 
-def table(count: int, callers: int | None = None, regions: Sequence[str] = ("天河", "越秀"), first: int = 0) -> Table:
+def _table(count: int, callers: int | None = None, regions: Sequence[str] = ("天河", "越秀"), first: int = 0) -> Table:
     """`count` rows of as many callers (or fewer), labels and regions in turn."""
     numbers = range(first, first + count)
     each = [str(number % callers if callers else number) for number in numbers]
@@ -54,11 +54,21 @@ def table(count: int, callers: int | None = None, regions: Sequence[str] = ("天
     )
 
 
-def answers(rows: Table, wrong: Callable[[int], bool] = lambda number: False) -> list[Answer]:
+def _answers(rows: Table, wrong: Callable[[int], bool] = lambda number: False) -> list[Answer]:
     """Right answers, but for the rows (counted from 0) that `wrong` names."""
     other = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
     said = [other[t.label] if wrong(number) else t.label for number, t in enumerate(rows.targets)]
     return [Answer(target=Category(label=label), confidence=0.9) for label in said]
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., Table]:
+    return _table
+
+
+@pytest.fixture(scope="session")
+def answers() -> Callable[..., list[Answer]]:
+    return _answers
 
 
 @pytest.fixture(scope="session")

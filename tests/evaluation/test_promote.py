@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ def problems(checks: list[Check]) -> dict[str, HotlineError]:
     return {check.name: check.error() for check in checks if not check.ok}
 
 
-def test_a_passed_verdict_makes_a_champion_and_lock_and_alias_repeat_it(site) -> None:
+def test_a_passed_verdict_makes_a_champion_and_lock_and_alias_repeat_it(site: Any) -> None:
     address = site.version()
     verdict = site.verdict(address)
     entry = promote(site.settings, TASK, address, "因為通過了")
@@ -29,7 +30,7 @@ def test_a_passed_verdict_makes_a_champion_and_lock_and_alias_repeat_it(site) ->
     assert not problems(verify(site.settings))
 
 
-def test_promoting_the_champion_again_says_so_and_writes_nothing(site, caplog) -> None:
+def test_promoting_the_champion_again_says_so_and_writes_nothing(site: Any, caplog: pytest.LogCaptureFixture) -> None:
     address = site.version()
     site.verdict(address)
     first = promote(site.settings, TASK, address, "once")
@@ -39,21 +40,21 @@ def test_promoting_the_champion_again_says_so_and_writes_nothing(site, caplog) -
     assert len(site.ledger().read().entries) == 2
 
 
-def test_without_a_verdict_there_is_no_promotion(site) -> None:
+def test_without_a_verdict_there_is_no_promotion(site: Any) -> None:
     with pytest.raises(RefusedError, match="no verdict") as refused:
         promote(site.settings, TASK, site.version(), "please")
     assert refused.value.next and refused.value.next.startswith("hotline judge tickets")
 
 
 @pytest.mark.parametrize("outcome", ["failed", "insufficient evidence"])
-def test_a_verdict_that_did_not_pass_refuses_with_its_findings(site, outcome) -> None:
+def test_a_verdict_that_did_not_pass_refuses_with_its_findings(site: Any, outcome: str) -> None:
     address = site.version()
     site.verdict(address, outcome)
     with pytest.raises(RefusedError, match=r"accuracy at least 0\.8: 0\.5"):
         promote(site.settings, TASK, address, "please")
 
 
-def test_a_later_verdict_replaces_an_earlier_one(site) -> None:
+def test_a_later_verdict_replaces_an_earlier_one(site: Any) -> None:
     address = site.version()
     site.verdict(address)
     site.verdict(address, "failed")
@@ -61,14 +62,14 @@ def test_a_later_verdict_replaces_an_earlier_one(site) -> None:
         promote(site.settings, TASK, address, "it once passed")
 
 
-def test_another_versions_verdict_is_no_verdict(site) -> None:
+def test_another_versions_verdict_is_no_verdict(site: Any) -> None:
     good, other = site.version(), site.version()
     site.verdict(good)
     with pytest.raises(RefusedError, match="no verdict"):
         promote(site.settings, TASK, other, "swapped")
 
 
-def test_a_verdict_against_a_former_champion_is_stale(site) -> None:
+def test_a_verdict_against_a_former_champion_is_stale(site: Any) -> None:
     first, second, third = site.version(), site.version(), site.version()
     site.verdict(first)
     promote(site.settings, TASK, first, "first")
@@ -80,7 +81,7 @@ def test_a_verdict_against_a_former_champion_is_stale(site) -> None:
     assert refused.value.next and refused.value.next.startswith("hotline judge")
 
 
-def test_a_first_models_verdict_is_stale_when_there_is_a_champion(site) -> None:
+def test_a_first_models_verdict_is_stale_when_there_is_a_champion(site: Any) -> None:
     first, second = site.version(), site.version("another_line")
     site.verdict(first)
     site.verdict(second)
@@ -89,7 +90,7 @@ def test_a_first_models_verdict_is_stale_when_there_is_a_champion(site) -> None:
         promote(site.settings, TASK, second, "a new line is not a first model")
 
 
-def test_a_demo_verdict_entitles_to_nothing_at_a_production_site(site) -> None:
+def test_a_demo_verdict_entitles_to_nothing_at_a_production_site(site: Any) -> None:
     address = site.version()
     site.verdict(address, profile="demo")
     site.profile("production")
@@ -97,7 +98,7 @@ def test_a_demo_verdict_entitles_to_nothing_at_a_production_site(site) -> None:
         promote(site.settings, TASK, address, "please")
 
 
-def test_edited_model_bytes_are_named_and_not_promoted(site) -> None:
+def test_edited_model_bytes_are_named_and_not_promoted(site: Any) -> None:
     address = site.version()
     site.verdict(address)
     registry.fetch(site.client, address, site.settings.verified)  # a good copy from before does not help
@@ -108,7 +109,7 @@ def test_edited_model_bytes_are_named_and_not_promoted(site) -> None:
     assert site.ledger().read().champion(TASK.name) is None
 
 
-def test_a_machine_without_the_operators_key_cannot_promote(site) -> None:
+def test_a_machine_without_the_operators_key_cannot_promote(site: Any) -> None:
     address = site.version()
     site.verdict(address)
     (site.settings.keys / "operator.key").unlink()
@@ -116,7 +117,7 @@ def test_a_machine_without_the_operators_key_cannot_promote(site) -> None:
         promote(site.settings, TASK, address, "please")
 
 
-def test_an_edited_verdict_stops_everything(site) -> None:
+def test_an_edited_verdict_stops_everything(site: Any) -> None:
     address = site.version()
     site.verdict(address, "failed")
     with sqlite3.connect(site.settings.workspace / "ledger.db") as store:
@@ -129,7 +130,7 @@ def test_an_edited_verdict_stops_everything(site) -> None:
     assert isinstance(checks[0].error(), IntegrityError)
 
 
-def test_a_rollback_brings_the_version_before_back(site) -> None:
+def test_a_rollback_brings_the_version_before_back(site: Any) -> None:
     first, second = site.version(), site.version("another_line")
     verdict = site.verdict(first)
     promote(site.settings, TASK, first, "first")
@@ -144,12 +145,12 @@ def test_a_rollback_brings_the_version_before_back(site) -> None:
         rollback(site.settings, TASK, "further")
 
 
-def test_without_a_champion_there_is_nothing_to_roll_back(site) -> None:
+def test_without_a_champion_there_is_nothing_to_roll_back(site: Any) -> None:
     with pytest.raises(RefusedError, match="no champion"):
         rollback(site.settings, TASK, "why not")
 
 
-def test_a_rollback_refuses_a_version_that_passed_another_profile(site) -> None:
+def test_a_rollback_refuses_a_version_that_passed_another_profile(site: Any) -> None:
     first, second = site.version(), site.version()
     site.verdict(first)
     promote(site.settings, TASK, first, "first")
@@ -160,7 +161,7 @@ def test_a_rollback_refuses_a_version_that_passed_another_profile(site) -> None:
         rollback(site.settings, TASK, "back")
 
 
-def test_a_rollback_refuses_bytes_that_changed(site) -> None:
+def test_a_rollback_refuses_bytes_that_changed(site: Any) -> None:
     first, second = site.version(), site.version()
     site.verdict(first)
     promote(site.settings, TASK, first, "first")
@@ -171,7 +172,7 @@ def test_a_rollback_refuses_bytes_that_changed(site) -> None:
         rollback(site.settings, TASK, "back")
 
 
-def test_an_alias_moved_by_hand_is_named_and_repaired(site) -> None:
+def test_an_alias_moved_by_hand_is_named_and_repaired(site: Any) -> None:
     first, second = site.version(), site.version()
     site.verdict(second)
     promote(site.settings, TASK, second, "second")
@@ -186,7 +187,7 @@ def test_an_alias_moved_by_hand_is_named_and_repaired(site) -> None:
     assert registry.mirrored_champions(site.client, TASK.name, site.name) == {second.line: second.version}
 
 
-def test_an_edited_or_lost_lock_file_is_named_and_made_anew_byte_for_byte(site) -> None:
+def test_an_edited_or_lost_lock_file_is_named_and_made_anew_byte_for_byte(site: Any) -> None:
     address = site.version()
     site.verdict(address)
     promote(site.settings, TASK, address, "first")
@@ -199,7 +200,7 @@ def test_an_edited_or_lost_lock_file_is_named_and_made_anew_byte_for_byte(site) 
         assert lock.read_bytes() == before == lock_text(site.ledger().read()).encode()
 
 
-def test_a_champion_whose_bytes_or_verdict_no_longer_hold_is_named(site) -> None:
+def test_a_champion_whose_bytes_or_verdict_no_longer_hold_is_named(site: Any) -> None:
     address = site.version()
     site.verdict(address)
     promote(site.settings, TASK, address, "first")
@@ -210,6 +211,6 @@ def test_a_champion_whose_bytes_or_verdict_no_longer_hold_is_named(site) -> None
     assert "extra.py" in str(found[f"{TASK.name}: bytes of {address.line}@1"])
 
 
-def test_checks_read_as_data(site) -> None:
+def test_checks_read_as_data(site: Any) -> None:
     checks = [check.as_dict() for check in verify(site.settings)]
     assert [(check["name"], check["ok"]) for check in checks] == [("ledger", True), ("champions.lock", True)]
