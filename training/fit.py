@@ -17,6 +17,7 @@ from data.store import Rows, Snapshot, open_snapshot
 from hotline import digests, families, registry
 from hotline.errors import ContractError
 from hotline.families import Family
+from hotline.labels import LabelTree
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
@@ -66,12 +67,13 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
 
 
 def fit(
-    recipe: Recipe, task: Task, snapshot: Snapshot, training: Rows, validation: Rows, *, logger: Any = False
+    recipe: Recipe, task: Task, tree: LabelTree, training: Rows, validation: Rows, *, logger: Any = False
 ) -> tuple[Family, torch.nn.Module]:
     """A model of the recipe's family, trained; no tracking and no registry, so that benches call it as well."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises at INFO
     pl.seed_everything(recipe.seed, verbose=False)
     family = families.find(task.family)
-    model = family.create(recipe.model, task, snapshot.tree, training.inputs, training.targets)
+    model = family.create(recipe.model, task, tree, training.inputs, training.targets)
     loader = batches.training_loader(family, model, training, recipe.trainer.batch_rows, recipe.seed)
     checks = batches.validation_loader(family, model, validation, recipe.trainer.batch_rows)
     module = FamilyModule(family, model, recipe.optimiser, len(loader) * recipe.trainer.max_epochs)

@@ -41,7 +41,7 @@ class FamilyModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = self.family.parameter_groups(self.model, self.optimiser.learning_rate, self.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas)
+        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas, fused=True)
         warmup_steps = int(self.steps * self.optimiser.warmup_share)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, self.steps, warmup_steps)

@@ -94,7 +94,7 @@ def parse(content: Any, where: str) -> Recipe:
         raise RecipeError("the recipe is not a mapping", where=where, found=type(content).__name__)
     options, problems = _model_section(content)
     try:
-        recipe = Recipe.model_validate({**content, "model": options or BaseModel()})
+        recipe = Recipe.model_validate({**content, "model": options or Section()})
     except ValidationError as error:
         problems += _problems(error)
     if problems:
@@ -112,7 +112,7 @@ def _model_section(content: Mapping[str, Any]) -> tuple[BaseModel | None, list[s
     try:
         options = OPTIONS[tasks.find(str(content.get("task"))).family]
     except HotlineError as error:
-        return None, [f"task: {error.what}; {error.expected}"]
+        return None, [f"task: {error.what}, {error.expected}"]
     try:
         return options.model_validate(content.get("model")), []
     except ValidationError as error:

@@ -163,7 +163,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {character for said in PHRASES.values() for phrase in said for character in phrase} | set("东西南北")
     )
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]))
-    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"))
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
     torch.manual_seed(0)
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)

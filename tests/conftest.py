@@ -1,0 +1,93 @@
+"""One workspace, one trained version, one champion for the whole session: expensive things are made once.
+
+Tests that change a workspace take `workspace_copy`, a copy of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotline import settings
+from hotline.records import ModelAddress
+from hotline.settings import Settings
+from pipelines import workspace as workspaces
+
+ROWS = 6000
+SEED = 11
+for _name in ("HOTLINE_WORKSPACE", "HOTLINE_LEDGER_URL", "HOTLINE_KEYS", "HOTLINE_PORT", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(_name, None)  # a test never reads the environment of whoever runs it
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "real-data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real input, which is not part of the repository."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"real input is not here: {REAL_DATA}")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A demo workspace with a small imported corpus; do not change it."""
+    from data import mapping, synthetic
+    from data.ingest import import_table
+    from hotline.tasks import find
+
+    here = workspaces.create(tmp_path_factory.mktemp("site"), "demo", "demo", demo_keys=True)
+    source = here.workspace / "data" / "incoming" / "tickets.xlsx"
+    source.parent.mkdir(parents=True)
+    synthetic.write_xlsx(source, ROWS, SEED)
+    declared = mapping.load(here.workspace / "data" / "mappings" / "tickets.yaml")
+    import_table(here, find("ticket_category"), declared, [source])
+    return here
+
+
+@pytest.fixture(scope="session")
+def candidate(workspace: Settings) -> ModelAddress:
+    """A version trained on the small corpus."""
+    from training.fit import train
+    from training.recipe import load
+
+    return train(workspace, load(workspace.recipes / "tickets.yaml"))
+
+
+@pytest.fixture(scope="session")
+def champion(workspace: Settings, candidate: ModelAddress) -> ModelAddress:
+    """The candidate, judged and promoted."""
+    from evaluation.gate import judge
+    from evaluation.promote import promote
+    from hotline.tasks import find
+
+    task = find("ticket_category")
+    judge(workspace, task, candidate)
+    promote(workspace, task, candidate, "for the tests")
+    return candidate
+
+
+@pytest.fixture
+def workspace_copy(workspace: Settings, candidate: ModelAddress, tmp_path: Path) -> Iterator[Settings]:
+    """A copy of the workspace with the trained candidate, free to be broken."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace.workspace, folder)
+    _move_registry(folder, workspace.workspace)
+    yield settings.load(folder)
+
+
+def _move_registry(folder: Path, original: Path) -> None:
+    """MLflow stores absolute artefact addresses; point the copy's at the copy."""
+    with sqlite3.connect(folder / ".hotline" / "mlflow.db") as store:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("model_versions", "source"),
+            ("model_versions", "storage_location"),
+        ):
+            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(original), str(folder)))
