@@ -43,6 +43,9 @@ __all__ = [
     "Rows",
     "Snapshot",
     "commit",
+    "corpus_folder",
+    "current",
+    "cut",
     "diff",
     "head",
     "lock",
@@ -83,6 +86,11 @@ def open_snapshot(settings: Settings, task: Task, digest: str | None = None) -> 
     for name in ("cluster", *(f"provenance.{column}" for column in task.split_by)):
         _refuse_two_sides(snapshot, name)
     return snapshot
+
+
+def current(settings: Settings, task: Task) -> Snapshot | None:
+    """What an import adds to; None before the first one. Its bytes are checked, its contract may be an older one."""
+    return load(corpus_folder(settings, task), _find(settings, task, None), task) if head(settings, task) else None
 
 
 def _find(settings: Settings, task: Task, digest: str | None) -> Manifest:
@@ -145,7 +153,7 @@ def commit(
     Gives back its manifest, which is the one there was when nothing is different. HEAD moves last.
     """
     folder = corpus_folder(settings, task)
-    tables = _cut(previous, changed)
+    tables = cut(previous, changed)
     whole = pa.concat_tables(tables).sort_by("id")
     tree_digest = _save_tree(folder, tree) if tree else None
     contract = contract_digest(task)
@@ -173,7 +181,7 @@ def commit(
     return manifest
 
 
-def _cut(previous: Snapshot | None, changed: Any) -> list[Any]:
+def cut(previous: Snapshot | None, changed: Any) -> list[Any]:
     """The new snapshot's shards: superseded rows are replaced in their own shard, new rows get shards of theirs."""
     tables, fresh = [], changed
     for table in previous.tables if previous else ():
