@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from hotline import digests
 from hotline.errors import IntegrityError, UnavailableError, UnknownName
 from hotline.records import ModelAddress
+from hotline.settings import kept_environment
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MODEL_PATH = "model"
-"""Where a run keeps the files of its version."""
+"""Where a run keeps the files of its versions, each in a folder named after its digest: none can overwrite another."""
 DIGEST_TAG = "hotline.digest"
 TASK_TAG = "hotline.task"
 FILES_FILE = "hotline-files.json"
@@ -47,7 +48,9 @@ def connect(tracking_uri: str) -> MlflowClient:
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
-    mlflow.set_tracking_uri(tracking_uri)
+    # MLflow writes the address into the environment, where the settings of another workspace would then find it
+    with kept_environment("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(tracking_uri)
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
         client.search_registered_models(max_results=1)
@@ -83,8 +86,9 @@ def register(client: MlflowClient, line: str, run_id: str, folder: Path, tags: M
         return ModelAddress(
             line=line, version=str(oldest.version), digest=digest, files=files, run_id=str(oldest.run_id)
         )
-    client.log_artifacts(run_id, str(folder), MODEL_PATH)
-    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_PATH}"
+    place = f"{MODEL_PATH}/{digest}"
+    client.log_artifacts(run_id, str(folder), place)
+    source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
     version = client.create_model_version(line, source, run_id, tags={**tags, DIGEST_TAG: digest})
     return ModelAddress(line=line, version=str(version.version), digest=digest, files=files, run_id=run_id)
 

@@ -7,6 +7,8 @@ A workspace is a folder with `policy/site.yaml`: the repository itself, the demo
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -81,6 +83,19 @@ def find_workspace(start: Path | None = None) -> Path:
         expected=f"a folder with {POLICY_FILE}",
         next="hotline init DIRECTORY",
     )
+
+
+@contextmanager
+def kept_environment(name: str) -> Iterator[None]:
+    """Whatever happens inside, the environment variable is afterwards what it was before."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def load(workspace: Path | None = None) -> Settings:

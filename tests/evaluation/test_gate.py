@@ -53,7 +53,8 @@ def variant(
         (folder / name).write_bytes((settings.verified / address.digest / name).read_bytes())
     made = Lineage.model_validate_json((folder / LINEAGE_FILE).read_text()).model_copy(update=lineage or {})
     (folder / LINEAGE_FILE).write_text(made.model_dump_json(indent=2))
-    return registry.register(client, line, address.run_id, folder, {registry.TASK_TAG: TASK.name})
+    run = client.create_run(client.get_run(address.run_id).info.experiment_id)
+    return registry.register(client, line, run.info.run_id, folder, {registry.TASK_TAG: TASK.name})
 
 
 def entries(settings: Settings) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hotline import digests, registry
+from hotline import digests, registry, settings
 from hotline.errors import IntegrityError, UnavailableError, UnknownName
 from hotline.records import ModelAddress
 
@@ -51,6 +51,7 @@ def test_the_same_bytes_on_the_same_line_are_the_same_version(
     assert first == again
     assert (first.version, other.version) == ("1", "2")
     assert first.digest == digests.merkle_root(digests.of_files(tmp_path / "a")) != other.digest
+    assert registry.recheck(client, first) is registry.recheck(client, other) is None  # one run, nothing overwritten
     assert [version["version"] for version in registry.versions(client, line)] == ["2", "1"]
 
 
@@ -129,6 +130,14 @@ def test_an_alias_moved_by_hand_shows(client: Any, run_id: str, line: str, tmp_p
     registry.mirror_champion(client, TASK, "elsewhere", second)
     client.set_registered_model_alias(line, registry.champion_alias(TASK, "elsewhere"), first.version)
     assert registry.mirrored_champions(client, TASK, "elsewhere") == {line: first.version}
+
+
+def test_connecting_to_one_store_does_not_change_where_another_workspace_looks(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "policy").mkdir(parents=True)
+        (tmp_path / name / "policy" / "site.yaml").write_text("schema_version: 1\nsite: s\nprofile: demo\n")
+    registry.connect(settings.load(tmp_path / "a").tracking_uri)
+    assert settings.load(tmp_path / "b").tracking_uri == f"sqlite:///{tmp_path / 'b' / '.hotline' / 'mlflow.db'}"
 
 
 def test_a_server_that_does_not_answer_is_named_at_once() -> None:
