@@ -95,6 +95,7 @@ class Controller:
                 unserved[task] = refusal.reason
             else:
                 routes[task] = found.route()
+        unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
         self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved))
         self._delete_unrouted()
 
@@ -168,15 +169,7 @@ class Controller:
 
     def _publish(self, fresh: RouteMap) -> None:
         """Make `fresh` the current map when it says something new; wait until every ingress answers by it."""
-        for task in fresh.unserved.keys() - {
-            t for t, why in self._map.unserved.items() if why == fresh.unserved.get(t)
-        }:
-            log.error(
-                "%s: the champion is not served%s: %s", task, _instead(fresh, task), _one_line(fresh.unserved[task])
-            )
-        for task, route in fresh.routes.items():
-            if route != self._map.routes.get(task):
-                log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
+        self._tell(fresh)
         told = ray.get(self._table.beat.remote())
         numbered = fresh.model_copy(update={"number": self._map.number})
         if numbered == self._map and told == self._map.number:
@@ -186,6 +179,26 @@ class Controller:
         give_up = time.monotonic() + SETTLE_SECONDS
         while not ray.get(self._table.settled.remote(self._map.number)) and time.monotonic() < give_up:
             time.sleep(0.05)
+
+    def _down(self, routes: dict[str, Route]) -> dict[str, str]:
+        """Tasks whose version does not run at the moment; Ray Serve restarts it by itself."""
+        states = serve.status().applications
+        return {
+            task: f"{route.line}@{route.version} is restarting"
+            for task, route in routes.items()
+            if route.app not in states or states[route.app].status != ApplicationStatus.RUNNING
+        }
+
+    def _tell(self, fresh: RouteMap) -> None:
+        """One log line for everything that `fresh` changes."""
+        for task, reason in fresh.unserved.items():
+            if reason != self._map.unserved.get(task):
+                log.error("%s: %s%s", task, " ".join(reason.split()), _instead(fresh, task))
+        for task, route in fresh.routes.items():
+            if route != self._map.routes.get(task):
+                log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
+        if fresh.trouble and fresh.trouble != self._map.trouble:
+            log.error("what is served stays: %s", " ".join(fresh.trouble.split()))
 
     def _delete_unrouted(self) -> None:
         """Delete what no ingress asks any more; a replica finishes the calls that it has."""
@@ -214,8 +227,4 @@ def _no_champion() -> RefusedError:
 
 def _instead(fresh: RouteMap, task: str) -> str:
     route: Route | None = fresh.routes.get(task)
-    return f", {route.line}@{route.version} still answers" if route else ""
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return f" [answering: {route.line}@{route.version}]" if route else ""

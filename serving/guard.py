@@ -1,12 +1,10 @@
-"""Between the wire and the routes: body limits, strict JSON, and one shape for every error. Pure ASGI."""
+"""Between the wire and the routes: body limits, and one shape for every error. Pure ASGI."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -18,29 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hotline import requests
 from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
 from serving.bodies import Detail, ErrorBody, Problem, problem
+from serving.strict import MAX_NAME_CHARACTERS, Raised
 
 log = logging.getLogger("ray.serve")
 
 MAX_DETAILS = 20
-MAX_NAME_CHARACTERS = 60
 RETRY_AFTER_SECONDS = 1
-WITH_BODY = {"POST", "PUT", "PATCH"}
-
-
-class WrongMediaType(InputError):
-    http_status, code = 415, "unsupported_media_type"
-
-
-class BrokenJson(InputError):
-    http_status, code = 400, "broken_json"
-
-
-class Raised(HTTPException):
-    """Carries a HotlineError through FastAPI's own body parsing, which lets only HTTPException pass."""
-
-    def __init__(self, error: HotlineError) -> None:
-        super().__init__(error.http_status)
-        self.error = error
 
 
 def request_id(scope: Scope) -> str:
@@ -131,62 +112,6 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 def internal() -> HotlineError:
     return HotlineError("something went wrong on our side", next="report the request id; the server's log has the rest")
-
-
-class StrictRequest(Request):
-    """A request whose JSON is read strictly: UTF-8, finite numbers, no key twice, bounded depth."""
-
-    async def json(self) -> Any:
-        try:
-            return json.loads(
-                (await self.body()).decode("utf-8"),
-                parse_constant=_not_a_number,
-                parse_float=_finite,
-                object_pairs_hook=_no_key_twice,
-            )
-        except RecursionError as error:
-            raise Raised(_broken("nested too deeply")) from error
-        except UnicodeDecodeError as error:
-            raise Raised(_broken(f"byte {error.start} is not UTF-8")) from error
-        except json.JSONDecodeError as error:
-            raise Raised(_broken(f"{error.msg} at line {error.lineno}, column {error.colno}")) from error
-        except ValueError as error:
-            raise Raised(_broken(str(error)[:MAX_NAME_CHARACTERS])) from error
-
-
-def _broken(found: str) -> BrokenJson:
-    return BrokenJson("the body is not valid JSON", where="body", found=found, expected="one JSON object in UTF-8")
-
-
-def _not_a_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return found
-
-
-def check_media_type(request: Request) -> None:
-    """Raises WrongMediaType unless the body is announced as JSON."""
-    found = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if found != "application/json":
-        raise WrongMediaType(
-            "the body must be JSON",
-            where="header Content-Type",
-            found=found[:MAX_NAME_CHARACTERS] or "none",
-            expected="application/json",
-            next="send the header Content-Type: application/json",
-        )
 
 
 async def on_error(request: Request, error: Exception) -> Response:

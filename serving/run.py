@@ -29,6 +29,9 @@ OBJECT_STORE_BYTES = 100 * 1024**2
 LOGICAL_CPUS = 5
 """Ray starts this many processes at once: Serve's controller and proxy, the route table, an ingress, a replica."""
 LOOK_SECONDS = 1.0
+STUMBLES = 30
+"""Failed looks in a row after which the endpoints are given up."""
+LOGS = "/tmp/ray/session_latest/logs/serve"
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -50,6 +53,7 @@ class Running:
     controller: Controller
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _lost: bool = False
 
     def follow(self) -> None:
         """Follow the ledger from a thread of its own."""
@@ -57,16 +61,23 @@ class Running:
         self._thread.start()
 
     def _follow(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        stumbles = 0
+        while stumbles < STUMBLES and not self._stopping.wait(LOOK_SECONDS):
             try:
                 self.controller.step()
+                stumbles = 0
             except Exception:
+                stumbles += 1
                 log.exception("the controller stumbled; what is served stays, it looks again")
+        self._lost = stumbles == STUMBLES
+        self._stopping.set()
 
     def wait(self) -> None:
-        """Until `stop` is called or asked for by a signal."""
+        """Until a stop is asked for. Raises UnavailableError when Ray itself has gone."""
         while not self._stopping.wait(1.0):
             pass
+        if self._lost:
+            raise UnavailableError("Ray does not answer any more", where=LOGS, next="hotline serve")
 
     def ask_to_stop(self) -> None:
         self._stopping.set()
@@ -137,7 +148,7 @@ def notice(running: Running) -> str:
         "",
         f"  try it     {running.url}/docs",
         f"  readiness  {running.url}/readyz",
-        "  logs       /tmp/ray/session_latest/logs/serve",
+        f"  logs       {LOGS}",
         "",
         "Promotions and rollbacks are followed while this runs. Stop with Ctrl-C (or SIGTERM).",
     ]
@@ -190,6 +201,6 @@ def _stop_ray() -> None:
     from ray import serve
 
     if ray.is_initialized():
-        with contextlib.redirect_stderr(io.StringIO()):  # Ray reports the end of its own controller as a failure
+        with contextlib.redirect_stdout(io.StringIO()):  # Ray reports the end of its own controller as a failure
             serve.shutdown()
             ray.shutdown()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
+import pytest
 
 from hotline.tasks import find
 from serving.run import Running
@@ -96,3 +101,46 @@ def test_a_replica_that_refuses_leaves_the_version_before_and_says_why(live_site
     assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["digest"] == before["digest"]
     live_site.champion(41)
     eventually(lambda: http.get("/readyz").status_code == 200)
+
+
+def test_calls_go_on_while_a_killed_replica_comes_back(endpoint: str, http: httpx.Client) -> None:
+    with load(endpoint) as answers:
+        for process in psutil.Process().children(recursive=True):
+            if any("ServeReplica:ticket_category" in word for word in process.cmdline()):
+                process.kill()
+        eventually(lambda: http.get("/readyz").status_code == 503)
+        eventually(lambda: http.get("/readyz").status_code == 200)
+    refused = [body["error"] for status, body in answers if status != 200]
+    assert {error["code"] for error in refused} <= {"unavailable"}
+    assert answers[-1][0] == 200
+
+
+def test_with_an_unreadable_ledger_the_endpoints_go_on_and_readiness_tells(live_site: Site, http: httpx.Client) -> None:
+    ledger = live_site.settings.state / "ledger.db"
+    content = ledger.read_bytes()
+    ledger.write_bytes(b"this is no database" * 1000)
+    eventually(lambda: http.get("/readyz").status_code == 503)
+    assert http.get("/readyz").json()["trouble"]
+    assert http.post(PATH, json={"text": "路灯坏了"}).status_code == 200
+    ledger.write_bytes(content)
+    eventually(lambda: http.get("/readyz").status_code == 200)
+
+
+@pytest.mark.slow
+def test_serve_says_where_to_look_and_stops_on_sigterm(site: Site, free_port: int) -> None:
+    site.champion(1)
+    here = site.settings.model_copy(update={"port": free_port})
+    code = "from hotline.settings import Settings; from serving.run import serve_forever; "
+    code += f"serve_forever(Settings.model_validate_json({here.model_dump_json()!r}))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        shown = ""
+        while "Stop with Ctrl-C" not in shown:
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
+        assert f"POST http://127.0.0.1:{free_port}{PATH}" in shown
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert process.wait(60) == 0
+    assert rest == "Stopping: calls in progress are finished first.\n"

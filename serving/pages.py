@@ -1,0 +1,109 @@
+"""What is served, is it ready, and the OpenAPI page, which works offline.
+
+No `from __future__ import annotations` here: FastAPI reads the types of these routes.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from hotline.task import Task
+from hotline.tasks import TASKS
+from serving.bodies import ListedModel, ListedTask, Liveness, ModelList, Provenance, Readiness, TaskList
+from serving.routes import Route
+from serving.switchboard import SILENCE_SECONDS, Switchboard
+
+PAGE = "/docs"
+OPENAPI_OF_THE_PAGE = "3.0.3"
+"""The bundled Swagger UI 4 draws 3.0 only; /openapi.json itself stays at FastAPI's 3.1."""
+
+
+def add_listings(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.get("/v1/tasks", tags=["listings"], summary="Every declared task, served or not, and by what")
+    async def tasks() -> TaskList:
+        known = switchboard.map
+        return TaskList(tasks=[_listed(task, known.routes.get(task.name), known.unserved) for task in TASKS.values()])
+
+    @app.get("/v1/models", tags=["listings"], summary="The versions that answer, in the shape of OpenAI's list")
+    async def models() -> ModelList:
+        return ModelList(data=[_listed_model(route) for route in switchboard.map.routes.values()])
+
+
+def _listed(task: Task, route: Route | None, unserved: dict[str, str]) -> ListedTask:
+    why_not = unserved.get(task.name, None if route else "no champion in the ledger")
+    return ListedTask(
+        name=task.name,
+        summary=task.summary,
+        path=f"/v1/tasks/{task.name}",
+        served=route is not None,
+        why_not=why_not,
+        provenance=Provenance.of(route) if route else None,
+    )
+
+
+def _listed_model(route: Route) -> ListedModel:
+    return ListedModel(
+        id=f"{route.line}@{route.version}",
+        created=int(datetime.fromisoformat(route.promoted).timestamp()),
+        owned_by=route.site,
+        task=route.task,
+        version=route.version,
+        digest=route.digest,
+        verdict=route.verdict,
+        profile=route.profile,
+    )
+
+
+def add_health(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.get("/healthz", tags=["health"], summary="The process lives")
+    async def healthz() -> Liveness:
+        return Liveness()
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Every champion of the ledger is served",
+        responses={503: {"model": Readiness, "description": "Some champion is not served: which, and why"}},
+    )
+    async def readyz(response: Response) -> Readiness:
+        known = switchboard.map
+        silent = switchboard.silence_seconds > SILENCE_SECONDS
+        trouble = "the controller has not been heard; promotions go unseen" if silent else known.trouble
+        ready = bool(known.routes) and not known.unserved and trouble is None
+        response.status_code = 200 if ready else 503
+        return Readiness(
+            ready=ready,
+            map=known.number,
+            head=known.head,
+            served={task: f"{route.line}@{route.version}" for task, route in known.routes.items()},
+            unserved=known.unserved,
+            trouble=trouble,
+        )
+
+
+def add_openapi_page(app: FastAPI) -> None:
+    from swagger_ui_bundle import swagger_ui_path
+
+    app.mount(f"{PAGE}/static", StaticFiles(directory=str(swagger_ui_path)), name="static")
+
+    @app.get(f"{PAGE}/openapi.json", include_in_schema=False)
+    async def openapi_of_the_page() -> dict[str, Any]:
+        return {**app.openapi(), "openapi": OPENAPI_OF_THE_PAGE}
+
+    @app.get(PAGE, include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=f"{PAGE}/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{PAGE}/static/swagger-ui-bundle.js",
+            swagger_css_url=f"{PAGE}/static/swagger-ui.css",
+            swagger_favicon_url=f"{PAGE}/static/favicon-32x32.png",
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse(PAGE)
