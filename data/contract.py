@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -49,8 +50,13 @@ def compile_suite(task: Task, tree: LabelTree | None) -> Any:
     return gx.ExpectationSuite(name=task.name, expectations=list(_expectations(task, tree)))
 
 
+def _expectation_classes() -> Any:
+    """Great Expectations' own names, which it re-exports without saying so to type checkers."""
+    return import_module("great_expectations.expectations")
+
+
 def _expectations(task: Task, tree: LabelTree | None) -> Iterator[Any]:
-    from great_expectations.expectations import core as gxe
+    gxe = _expectation_classes()
 
     yield gxe.ExpectColumnValuesToNotBeNull(column="id")
     yield gxe.ExpectColumnValuesToBeUnique(column="id")
@@ -88,7 +94,7 @@ def _refuse_functions(kind: type[Part]) -> None:
 
 def _of_field(column: str, rules: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Any]:
     """The expectations of one field of a JSON schema; what a JSON column holds is checked by its declared type."""
-    from great_expectations.expectations import core as gxe
+    gxe = _expectation_classes()
 
     rules, optional = _resolved(rules, definitions)
     if not optional:
@@ -115,7 +121,7 @@ def _of_field(column: str, rules: Mapping[str, Any], definitions: Mapping[str, A
 
 
 def _bounds(column: str, rest: dict[str, Any]) -> Iterator[Any]:
-    from great_expectations.expectations import core as gxe
+    gxe = _expectation_classes()
 
     low, above = rest.pop("minimum", None), rest.pop("exclusiveMinimum", None)
     high, below = rest.pop("maximum", None), rest.pop("exclusiveMaximum", None)
