@@ -43,6 +43,9 @@ def connect(tracking_uri: str) -> MlflowClient:
                 found=error or type(error).__name__,
                 next="start it, or unset MLFLOW_TRACKING_URI to use the workspace's own SQLite",
             ) from error
+    import logging
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every migration of a fresh store
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient

@@ -174,5 +174,4 @@ class Task:
             "family": self.family,
             "input": self.input.model_json_schema(),
             "target": self.target.model_json_schema(),
-            "scores": sorted(self.scores),
         }

@@ -110,7 +110,7 @@ def _corpus(here: Settings, say: _Printer) -> dict[str, Any]:
     texts = [_text(test, number) for number in range(len(test))]
     everything = [*seen, *texts]
     imports = snapshot.manifest.imports
-    found = {
+    found: dict[str, Any] = {
         "snapshot": snapshot.digest,
         "rows": snapshot.manifest.rows,
         "quarantined": sum(summary.quarantined for summary in imports),
@@ -121,10 +121,9 @@ def _corpus(here: Settings, say: _Printer) -> dict[str, Any]:
         "test_seen_in_training": round(sum(text in seen for text in texts) / len(texts), 4),
     }
     say.write(
-        "  {rows} rows kept, {quarantined} quarantined with a reason; {leaves} categories; {distinct_sentences} distinct "
-        "sentences, {vocabulary_characters} characters; test sentences seen in training: {test_seen_in_training:.0%}".format(
-            **found
-        )
+        "  {rows} rows kept, {quarantined} quarantined with a reason; {leaves} categories; {distinct_sentences} "
+        "distinct sentences, {vocabulary_characters} characters; share of test sentences seen in training: "
+        "{test_seen_in_training:.0%}".format(**found)
     )
     return found
 
@@ -136,7 +135,8 @@ def _text(rows: Rows, number: int) -> str:
 def _verdict(here: Settings, line: str, say: _Printer) -> Verdict:
     """The newest verdict on what that recipe's last run left."""
     address = ModelAddress.model_validate_json((here.models / line / "model.json").read_text(encoding="utf-8"))
-    chain = Ledger(here.ledger_url, "demo", policy.load_signers(here.workspace)).read()
+    site = policy.load(here.workspace).site
+    chain = Ledger(here.ledger_url, site, policy.load_signers(here.workspace)).read()
     _, verdict = chain.verdicts(TASK.name, address.digest)[0]
     colour = {"passed": "green", "failed": "red"}.get(verdict.outcome, "yellow")
     say.write(f"  {line}@{verdict.model.version}: [bold {colour}]{verdict.outcome}[/]")
@@ -154,9 +154,7 @@ def _promote(here: Settings, say: _Printer) -> None:
 
     address = ModelAddress.model_validate_json((here.models / GOOD / "model.json").read_text(encoding="utf-8"))
     entry = promote(here, TASK, address, "the demo's own candidate")
-    say.write(
-        f"  champion of {TASK.name}: {address.line}@{address.version} (ledger entry {entry.seq}, signed by the demo key)"
-    )
+    say.write(f"  champion of {TASK.name}: {address.line}@{address.version} (ledger entry {entry.seq}, demo key)")
 
 
 def _honesty(here: Settings, verdict: Verdict, say: _Printer) -> dict[str, float]:

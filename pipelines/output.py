@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+PIPE_COLUMNS = 240
+"""A file has no edge to fold lines at."""
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")]
 
 
@@ -21,7 +24,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -36,6 +39,12 @@ def note(text: str, style: str = "") -> None:
     from rich.text import Text
 
     Console(highlight=False, soft_wrap=True).print(Text(text, style=style))
+
+
+def stage(text: str) -> None:
+    """What begins now, on stderr, where a person watches."""
+    if sys.stderr.isatty():
+        print(f"… {text}", file=sys.stderr)
 
 
 def _cell(value: object) -> str:

@@ -48,7 +48,10 @@ def create(folder: Path, site: str, profile: Profile, *, demo_keys: bool = False
 
 
 def dvc(folder: Path, *arguments: str, to_stderr: bool | None = None) -> None:
-    """Run DVC in `folder`. Its output goes to the error, or as it comes to stdout or stderr when `to_stderr` says which."""
+    """Run DVC in `folder`.
+
+    Its output becomes part of the error, or is shown as it comes: on stdout, or on stderr with `to_stderr`.
+    """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment |= {"HOTLINE_WORKSPACE": str(folder), "DVC_NO_ANALYTICS": "1"}
     streams = {None: subprocess.PIPE, False: None, True: sys.stderr}

@@ -52,7 +52,7 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
     with track.run(settings, client, recipe, task, lineage) as run_id:
         started = time.perf_counter()
         family, model = fit(
-            recipe, task, snapshot, training, validation, logger=track.lightning_logger(settings, run_id)
+            recipe, task, snapshot.tree, training, validation, logger=track.lightning_logger(settings, run_id)
         )
         figures = family.finish(model, validation.inputs, validation.targets)
         figures |= validation_scores(task, family, model, validation)

@@ -38,7 +38,7 @@ def import_(
         raise InputError(
             "which column is what?", expected="--mapping FILE.yaml", next="see data/mappings for examples, docs/data.md"
         )
-    report = import_table(here, declared, load_mapping(mapping), files or [])
+    report = import_table(here, declared, load_mapping(mapping), files or [], progress=output.stage)
     if json:
         output.as_json(report.as_dict())
     else:
