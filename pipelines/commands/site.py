@@ -46,10 +46,18 @@ def new_key(role: Annotated[Literal["gate", "operator"], typer.Argument(help="Wh
     output.note(f"  - {{name: <who>, public_key: {key.public}, roles: [{role}]}}", "bold")
 
 
-def tasks(json: Json = False) -> None:
+def tasks(
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/tasks.md.")] = False,
+) -> None:
     """The promises that are declared."""
     from hotline.tasks import TASKS
 
+    if markdown:
+        from pipelines.tasks_page import page
+
+        print(page(), end="")
+        return
     if json:
         output.as_json([task.declaration() for task in TASKS.values()])
         return
