@@ -6,6 +6,7 @@ It runs what a person would run (`dvc repro`, promote, serve), so a second run r
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,13 +40,13 @@ def run(folder: Path, rows: int, port: int, as_json: bool) -> None:
     with Usage() as usage:
         here = _workspace(folder, rows, say)
         say.step("1/5", "import and train (dvc repro): generated tickets become a typed, de-identified, split snapshot")
-        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{GOOD}", to_stderr=as_json)
+        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{GOOD}", show=True)
         corpus = _corpus(here, say)
         say.step("2/5", "the verdict on the candidate, and its promotion")
         good = _verdict(here, GOOD, say)
         _promote(here, say)
         say.step("3/5", "a second candidate, trained without one district, against the champion")
-        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{WEAK}", to_stderr=as_json)
+        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{WEAK}", show=True)
         weak = _verdict(here, WEAK, say)
         say.step("4/5", "is the figure honest? the same split through TF-IDF, and the same model with shuffled inputs")
         honest = _honesty(here, good, say)
@@ -214,7 +215,7 @@ def _ask(here: Settings, port: int, say: _Printer) -> list[dict[str, Any]]:
 
 
 def _farewell(here: Settings, figures: dict[str, Any], say: _Printer) -> None:
-    place = here.workspace.name
+    place = os.path.relpath(here.workspace)
     say.write(
         "\n[bold]done[/] in {seconds:.0f} s ({cpu_seconds:.0f} CPU-seconds, at most {peak_gib:.1f} GiB)".format(
             **figures

@@ -47,20 +47,16 @@ def create(folder: Path, site: str, profile: Profile, *, demo_keys: bool = False
     return made
 
 
-def dvc(folder: Path, *arguments: str, to_stderr: bool | None = None) -> None:
-    """Run DVC in `folder`.
-
-    Its output becomes part of the error, or is shown as it comes: on stdout, or on stderr with `to_stderr`.
-    """
+def dvc(folder: Path, *arguments: str, show: bool = False) -> None:
+    """Run DVC in `folder`. What it says on stderr becomes part of the error, or with `show` appears as it comes."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment |= {"HOTLINE_WORKSPACE": str(folder), "DVC_NO_ANALYTICS": "1"}
-    streams = {None: subprocess.PIPE, False: None, True: sys.stderr}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=folder,
         env=environment,
-        stdout=streams[to_stderr],
-        stderr=subprocess.PIPE if to_stderr is None else None,
+        stdout=subprocess.DEVNULL,
+        stderr=None if show else subprocess.PIPE,
         text=True,
         check=False,
     )

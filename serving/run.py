@@ -36,11 +36,14 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.edge.middlewares",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
 }
-"""The last three are Ray Serve's own throughput settings: a call crosses fewer threads on its way."""
+"""A proxy that a busy machine starts slowly is waited for: Ray's own 5 s would kill it while it imports. The last three
+are Ray Serve's throughput settings: a call crosses fewer threads on its way."""
 
 
 @dataclass
@@ -106,8 +109,16 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
 
     controller = Controller(settings, options or Options())
     controller.check()
+    from ray.exceptions import RayError
+
     try:
         controller.start(_start_ray(*address))
+    except RayError as error:
+        _stop_ray()
+        found = str(error).splitlines()[0]
+        raise UnavailableError(
+            "Ray Serve did not start", where=LOGS, found=found, next="hotline serve, again"
+        ) from error
     except BaseException:
         _stop_ray()
         raise
