@@ -20,7 +20,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasketch import MinHash, MinHashLSH
-from scipy import sparse
 
 from hotline import digests
 
@@ -34,6 +33,8 @@ ESTIMATE_FLOOR = THRESHOLD - 0.2
 """Candidates that their signatures put more than three standard errors below the threshold are not looked at."""
 NEARLY_EQUAL = 0.95
 """Texts this close to one in the index add nothing to it: a thousand copies stay one entry, and cost stays linear."""
+CROWD, CROWD_EQUAL = 1_000, 0.85
+"""Where a text has this many candidates already, one this close to them adds nothing either."""
 SCHEME = f"minhash-{SHINGLE_CHARACTERS}gram-{PERMUTATIONS}"
 _CHUNK_TEXTS = 5_000
 
@@ -133,27 +134,44 @@ def _keep(place: Path, texts: Sequence[str], rows: Signatures) -> None:
 
 
 class _Index:
-    """Distinct texts under LSH; `link` gives the numbers of the texts that a new one duplicates."""
+    """Distinct texts under LSH, and the groups (union-find) that near duplicates make of them."""
 
     def __init__(self, texts: Sequence[str], rows: Signatures) -> None:
         self.texts, self.rows = texts, rows
         self.lsh = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, BAND_ROWS))
         self.shingles: dict[int, frozenset[int]] = {}
+        self.group = list(range(len(texts)))
 
-    def link(self, number: int) -> list[int]:
+    def add(self, number: int) -> None:
         sketch = MinHash(hashvalues=self.rows[number], permutations=_permutations(), scheme="affine32")
         candidates = np.array(self.lsh.query(sketch), dtype=np.int64)
-        linked, closest = [], 0.0
-        if len(candidates):
-            estimates = (self.rows[candidates] == self.rows[number]).mean(axis=1)
-            for other in sorted(candidates[estimates >= ESTIMATE_FLOOR].tolist()):
-                similarity = self._jaccard(number, other)
-                closest = max(closest, similarity)
-                if similarity >= THRESHOLD:
-                    linked.append(other)
-        if closest < NEARLY_EQUAL:
+        closest = self._join(number, candidates) if len(candidates) else 0.0
+        if closest < (NEARLY_EQUAL if len(candidates) < CROWD else CROWD_EQUAL):
             self.lsh.insert(number, sketch, check_duplication=False)
-        return linked
+
+    def _join(self, number: int, candidates: npt.NDArray[np.int64]) -> float:
+        """Join the groups of near duplicates; how close the closest is that was looked at.
+
+        Those that look closest come first; once a group is joined, its other members need no comparison.
+        """
+        estimates = (self.rows[candidates] == self.rows[number]).mean(axis=1)
+        order = np.lexsort((candidates, -estimates))
+        closest = 0.0
+        for other in candidates[order[estimates[order] >= ESTIMATE_FLOOR]].tolist():
+            root = self.root(other)
+            if root == self.root(number):
+                continue
+            similarity = self._jaccard(number, other)
+            closest = max(closest, similarity)
+            if similarity >= THRESHOLD:
+                self.group[root] = self.root(number)
+        return closest
+
+    def root(self, number: int) -> int:
+        while self.group[number] != number:
+            self.group[number] = self.group[self.group[number]]
+            number = self.group[number]
+        return number
 
     def _jaccard(self, a: int, b: int) -> float:
         one, other = self._shingles(a), self._shingles(b)
@@ -178,23 +196,15 @@ def cluster(new: Mapping[str, str], old: Mapping[str, str], clusters: Mapping[st
         members[bare(text)].append(id)
     texts = [*sorted(known), *sorted(members.keys() - known.keys())]
     index = _Index(texts, stored_signatures(folder, texts))
-    pairs = []
     for number in range(len(texts)):
-        links = index.link(number)
-        pairs += [(number, other) for other in links] if number >= len(known) else []
-    groups = _components(len(texts), pairs).tolist()
+        index.add(number)
+    groups = [index.root(number) for number in range(len(texts))]
     touched: dict[int, set[str]] = defaultdict(set)
     rows: dict[int, list[str]] = defaultdict(list)
     for text, group in zip(texts, groups, strict=True):
         touched[group] |= known.get(text, set())
         rows[group] += members.get(text, [])
     return _named(rows, touched, clusters)
-
-
-def _components(size: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int32]:
-    one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = sparse.coo_array((np.ones(len(one)), (one, other)), shape=(size, size))
-    return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])
 
 
 def _named(rows: Mapping[int, Sequence[str]], touched: Mapping[int, set[str]], clusters: Mapping[str, str]) -> Clusters:

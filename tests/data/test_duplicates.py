@@ -65,8 +65,8 @@ def test_signatures_estimate_the_jaccard_similarity() -> None:
 
 
 def test_a_thousand_copies_cost_what_a_thousand_texts_cost(tmp_path: Path) -> None:
-    copies = {f"{number:05d}": f"{TEXT}{'急' * (number % 7)}第{number}次" for number in range(2000)}
+    copies = {f"{number:05d}": f"{TEXT}{'急' * (number % 7)}第{number}次" for number in range(4000)}
     started = time.perf_counter()
     found = cluster(copies, {}, {}, tmp_path)
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 30
     assert set(found.names.values()) == {"00000"}
