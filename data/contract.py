@@ -212,7 +212,7 @@ def _run(suite: Any, frame: pd.DataFrame) -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.WARNING)  # it reports its temporary folders
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)

@@ -131,7 +131,9 @@ def reasons(error: ValidationError, part: str) -> list[str]:
 
 
 def _expected(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ").strip()
+    for words in ("Value error, ", "Input ", "String ", "should have ", "should be "):
+        message = message.removeprefix(words)
+    return message
 
 
 def _shown(value: Any) -> str:
