@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from evaluation import promote, report
-from hotline import policy, registry
+from evaluation import gate, promote, report
+from hotline import policy, registry, tasks
 from hotline.errors import HotlineError, IntegrityError
 from hotline.ledger import Chain, Champion, Ledger
 from hotline.policy import SitePolicy
@@ -82,6 +82,7 @@ def _champion(settings: Settings, chain: Chain, site: SitePolicy, task: str, cha
     model = champion.record.model
     yield _try(f"{task}: verdict", lambda: _verdict(chain, site, champion))
     yield _try(f"{task}: bytes of {model.line}@{model.version}", lambda: _bytes(settings, champion))
+    yield _try(f"{task}: declaration", lambda: _declaration(settings, champion))
     yield _try(f"{task}: MLflow alias", lambda: _alias(settings, site, task, champion))
 
 
@@ -102,6 +103,14 @@ def _bytes(settings: Settings, champion: Champion) -> str:
     model = champion.record.model
     registry.recheck(registry.connect(settings.tracking_uri), model)
     return f"{len(model.files)} files, digest {model.digest[:12]}"
+
+
+def _declaration(settings: Settings, champion: Champion) -> str:
+    """The champion was made for the task as this code declares it; another declaration cannot be served."""
+    model, task = champion.record.model, tasks.find(champion.record.task)
+    folder = registry.fetch(registry.connect(settings.tracking_uri), model, settings.verified)
+    gate.read_lineage(folder, task, model)
+    return "as this code declares the task"
 
 
 def _alias(settings: Settings, site: SitePolicy, task: str, champion: Champion) -> str:

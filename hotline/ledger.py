@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import sqlalchemy as sql
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.exc import IntegrityError as Conflict
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from hotline import digests, keys, policy
@@ -136,7 +136,12 @@ class Ledger:
     def _engine(self) -> sql.Engine:
         local = self.url.startswith("sqlite")
         # a file needs no pool of connections, and one that outlives a fork would corrupt it
-        engine = sql.create_engine(self.url, poolclass=sql.NullPool) if local else sql.create_engine(self.url)
+        try:
+            engine = sql.create_engine(self.url, poolclass=sql.NullPool) if local else sql.create_engine(self.url)
+        except (ArgumentError, ModuleNotFoundError) as error:
+            raise UnavailableError(
+                "the ledger's address cannot be used", where="HOTLINE_LEDGER_URL", found=error, next="hotline doctor"
+            ) from error
         try:
             with engine.begin() as connection:
                 connection.execute(CreateTable(_ENTRIES, if_not_exists=True))

@@ -57,9 +57,9 @@ def test_corpora_hold_no_python() -> None:
 
 def test_the_serve_application_keeps_its_annotations_evaluated() -> None:
     """With postponed annotations a Ray Serve builder's typed argument silently stays a dict."""
-    builders = [path for path in (ROOT / "serving").glob("*.py") if "serve.deployment" in path.read_text()]
+    builders = [path for path in (ROOT / "serving").glob("*.py") if "serve.ingress" in path.read_text()]
     assert builders
-    assert not [path.name for path in builders if "from __future__ import annotations" in path.read_text()]
+    assert not [path.name for path in builders if "\nfrom __future__ import annotations" in path.read_text()]
 
 
 def test_requirements_name_versions_and_no_addresses() -> None:

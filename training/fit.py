@@ -83,7 +83,7 @@ def fit(
         trainer = pl.Trainer(
             max_epochs=recipe.trainer.max_epochs,
             accelerator=recipe.trainer.accelerator,
-            devices=recipe.trainer.devices,
+            devices=1,
             precision=recipe.trainer.precision,
             gradient_clip_val=recipe.optimiser.gradient_clip,
             default_root_dir=scratch,

@@ -52,7 +52,6 @@ class TrainerSection(Section):
     batch_rows: Annotated[int, Field(ge=1, le=65_536)]
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: Annotated[int, Field(ge=1)] = 1
 
 
 class Recipe(Section):
@@ -85,7 +84,16 @@ def load(path: Path) -> Recipe:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError("the recipe is not readable YAML", where=str(path), found=error) from error
-    return parse(content, str(path))
+    recipe = parse(content, str(path))
+    if recipe.name != path.stem:
+        raise RecipeError(
+            "the recipe's name is not its file's",
+            where=str(path),
+            found=f"name: {recipe.name}",
+            expected=f"name: {path.stem}",
+            next=f"edit {path}",
+        )
+    return recipe
 
 
 def parse(content: Any, where: str) -> Recipe:

@@ -36,7 +36,9 @@ def import_(
     declared, here = tasks.find(task), settings.load()
     if mapping is None:
         raise InputError(
-            "which column is what?", expected="--mapping FILE.yaml", next="see data/mappings for examples, docs/data.md"
+            "which column is what?",
+            expected="--mapping FILE.yaml",
+            next="see data/mappings for examples and docs/guide.md",
         )
     report = import_table(here, declared, load_mapping(mapping), files or [], progress=output.stage)
     if json:

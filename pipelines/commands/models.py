@@ -57,8 +57,20 @@ def judge(line: Line, json: Json = False) -> None:
         output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
         return
     print_verdict(verdict)
-    after = "hotline promote" if verdict.outcome == "passed" else "hotline compare"
-    output.note(f"ledger entry {entry.seq}, {entry.hash[:12]}; next: {after} {line}", "dim")
+    output.note(f"ledger entry {entry.seq}, {entry.hash[:12]}; next: {_after(here, verdict, line)}", "dim")
+
+
+def _after(here: Settings, verdict: Verdict, line: str) -> str:
+    """The next command: promote what passed, else look at it beside the champion, if there is one."""
+    from hotline.ledger import Ledger
+
+    if verdict.outcome == "passed":
+        return f"hotline promote {line}"
+    champion = Ledger.of(here).read().champion(verdict.task)
+    if champion is None:
+        return f"edit training/recipes/{line.partition('@')[0]}.yaml or import more rows, then hotline train"
+    model = champion.record.model
+    return f"hotline compare {model.line}@{model.version} {line}"
 
 
 def print_verdict(verdict: Verdict) -> None:

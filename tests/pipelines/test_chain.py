@@ -59,7 +59,7 @@ def test_an_answer_is_traced_to_model_verdict_run_recipe_and_label_batches(
     assert found["digest"] == champion.digest == reply.headers["x-model-digest"]
     assert found["run"] == champion.run_id
     assert found["snapshot"] == open_snapshot(workspace, TASK).digest
-    assert "tickets.xlsx" in found["label batches"]
+    assert (found["sources"], found["label batches"]) == ("tickets.xlsx", "demo")
     assert requests.parse(reply.headers["x-request-id"]).task == TASK.name
 
 

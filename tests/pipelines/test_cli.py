@@ -83,7 +83,7 @@ def test_a_label_outside_the_tree_and_a_text_over_the_limit_are_refused_with_rea
 ) -> None:
     table, mapping = tmp_path / "t.csv", tmp_path / "m.yaml"
     table.write_text(f"text,label\n路灯坏了很久没人修,没有/这个/类别\n{'很长' * 20_000},也没有\n")
-    tree = {"file": "tree.csv", "levels": ["a"]}
+    tree = {"path": "tree.csv", "levels": ["a"]}
     (tmp_path / "tree.csv").write_text("a\n城建\n")
     columns = {"input.text": "text", "target.label": "label"}
     mapping.write_text(yaml.safe_dump({"columns": columns, "labels": tree}, allow_unicode=True))
