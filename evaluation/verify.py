@@ -82,7 +82,6 @@ def _champion(settings: Settings, chain: Chain, site: SitePolicy, task: str, cha
     model = champion.record.model
     yield _try(f"{task}: verdict", lambda: _verdict(chain, site, champion))
     yield _try(f"{task}: bytes of {model.line}@{model.version}", lambda: _bytes(settings, champion))
-    yield _try(f"{task}: declaration", lambda: _declaration(settings, champion))
     yield _try(f"{task}: MLflow alias", lambda: _alias(settings, site, task, champion))
 
 
@@ -100,17 +99,12 @@ def _verdict(chain: Chain, site: SitePolicy, champion: Champion) -> str:
 
 
 def _bytes(settings: Settings, champion: Champion) -> str:
-    model = champion.record.model
-    registry.recheck(registry.connect(settings.tracking_uri), model)
+    """The stored bytes are those of the record, and were made for the task as this code declares it."""
+    model, client = champion.record.model, registry.connect(settings.tracking_uri)
+    registry.recheck(client, model)
+    folder = registry.fetch(client, model, settings.verified)
+    gate.read_lineage(folder, tasks.find(champion.record.task), model)
     return f"{len(model.files)} files, digest {model.digest[:12]}"
-
-
-def _declaration(settings: Settings, champion: Champion) -> str:
-    """The champion was made for the task as this code declares it; another declaration cannot be served."""
-    model, task = champion.record.model, tasks.find(champion.record.task)
-    folder = registry.fetch(registry.connect(settings.tracking_uri), model, settings.verified)
-    gate.read_lineage(folder, task, model)
-    return "as this code declares the task"
 
 
 def _alias(settings: Settings, site: SitePolicy, task: str, champion: Champion) -> str:

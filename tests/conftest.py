@@ -78,6 +78,7 @@ def workspace_copy(workspace: Settings, candidate: ModelAddress, tmp_path: Path)
     folder = tmp_path / "copy"
     shutil.copytree(workspace.workspace, folder)
     _move_registry(folder, workspace.workspace)
+    shutil.rmtree(folder / ".hotline" / "verified", ignore_errors=True)  # nothing was fetched on this machine yet
     yield settings.load(folder)
 
 

@@ -13,12 +13,22 @@ import pytest
 from hotline import digests, keys, registry
 from hotline import settings as places
 from hotline.ledger import Entry, Ledger
-from hotline.records import Evidence, Finding, Lineage, ModelAddress, Outcome, Verdict
+from hotline.records import LINEAGE_FILE, Evidence, Finding, Lineage, ModelAddress, Outcome, Verdict
 from hotline.settings import Settings
 from hotline.task import Answer, Profile
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY, Category, TicketText
 
 LABELS = ("城建/路燈", "城建/道路", "環保/噪音", "環保/污水")
+
+
+LINEAGE = Lineage(
+    task=TICKET_CATEGORY.name,
+    snapshot="0" * 64,
+    recipe="0" * 64,
+    code="0" * 64,
+    base=None,
+    declaration=digests.of_value(TICKET_CATEGORY.declaration()),
+)
 
 
 @dataclass
@@ -104,6 +114,7 @@ class Site:
         (folder / "tokenizer").mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(f"{self.name} {number}".encode() * 50)
         (folder / "tokenizer" / "vocabulary.json").write_text("{}")
+        (folder / LINEAGE_FILE).write_text(LINEAGE.model_dump_json())
         name = f"{line}-{self.name}"
         experiment = self.client.get_experiment_by_name(self.name)
         place = (self.settings.workspace / "artifacts").as_uri()
@@ -120,7 +131,6 @@ class Site:
     ) -> Entry:
         """A verdict on that version, signed by the gate and in the ledger."""
         zero = "0" * 64
-        lineage = Lineage(task="ticket_category", snapshot=zero, recipe=zero, code=zero, base=None, declaration=zero)
         verdict = Verdict(
             site=self.name,
             task=TICKET_CATEGORY.name,
@@ -130,7 +140,7 @@ class Site:
             outcome=outcome,
             findings=(Finding(bar="accuracy at least 0.8", outcome=outcome, reason="0.5 [0.4, 0.6]"),),
             figures=(),
-            evidence=Evidence(lineage=lineage, test_snapshot=zero, test_rows=zero, policy=zero, answers=zero),
+            evidence=Evidence(lineage=LINEAGE, test_snapshot=zero, test_rows=zero, policy=zero, answers=zero),
             previous_champion=previous,
             libraries={},
         )
