@@ -1,7 +1,7 @@
 """Family `classifier`: a small encoder with a head over the leaves of the label tree.
 
 The encoder is made from scratch (character n-grams) or pretrained (transformers); everything else is the same.
-Legend: B texts, D width, L leaves.
+Legend: B texts, D width, L leaves, M members.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALTERNATIVES = 4
 
 
 class Classifier(nn.Module):
-    """Encoder → dropout → one logit per leaf, divided by a temperature fitted on the validation split."""
+    """Encoder → dropout → a head per member, whose logits are averaged and divided by a fitted temperature."""
 
     temperature: Tensor
 
@@ -47,7 +47,9 @@ class Classifier(nn.Module):
         self.label_field = str(task.label_field)
         self.targets = [task.target.model_validate({self.label_field: leaf}) for leaf in tree.leaves]
         self.dropout = nn.Dropout(encoder.options.dropout)
-        self.head = nn.Linear(encoder.width, len(tree.leaves))
+        self.members = encoder.options.members if isinstance(encoder, NgramEncoder) else 1
+        width = encoder.width // self.members
+        self.heads = nn.ModuleList(nn.Linear(width, len(tree.leaves)) for _ in range(self.members))
         self.register_buffer("temperature", torch.ones(()))
 
 
@@ -112,8 +114,9 @@ def prepare(model: Classifier, inputs: Sequence[Input], targets: Sequence[Target
 
 
 def loss(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
-    """Mean cross entropy in nats."""
-    return functional.cross_entropy(_logits(model, batch), batch["target"])
+    """Mean cross entropy in nats; every member learns on its own."""
+    each_MBL = _member_logits(model, batch)
+    return functional.cross_entropy(each_MBL.flatten(0, 1), batch["target"].repeat(model.members))
 
 
 def forward(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
@@ -161,8 +164,12 @@ def finish(model: Classifier, inputs: Sequence[Input], targets: Sequence[Target]
 
 
 def _logits(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
-    logits_BL: Tensor = model.head(model.dropout(model.encoder(batch)))
-    return logits_BL
+    return _member_logits(model, batch).mean(dim=0)
+
+
+def _member_logits(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
+    parts_MBD = model.dropout(model.encoder(batch)).chunk(model.members, dim=-1)
+    return torch.stack([head(part_BD) for head, part_BD in zip(model.heads, parts_MBD, strict=True)])
 
 
 def _text(input: Input) -> str:

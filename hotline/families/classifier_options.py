@@ -22,6 +22,9 @@ class NgramOptions(BaseModel):
     """n-grams in fewer training texts are dropped."""
     maximum_features: Annotated[int, Field(ge=1)] = 131_072
     width: Annotated[int, Field(ge=1)] = 64
+    """Of one member."""
+    members: Annotated[int, Field(ge=1, le=16)] = 1
+    """Tables and heads trained side by side on the same batches; their logits are averaged."""
     feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 

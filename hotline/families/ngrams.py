@@ -119,10 +119,10 @@ class NgramEncoder(nn.Module):
 
     def __init__(self, options: NgramOptions, features: int) -> None:
         super().__init__()
-        self.options, self.width = options, options.width
+        self.options, self.width = options, options.width * options.members
         self.register_buffer("buckets", torch.zeros(features, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(features))
-        self.table = nn.EmbeddingBag(features, options.width, mode="sum")
+        self.table = nn.EmbeddingBag(features, self.width, mode="sum")
         nn.init.normal_(self.table.weight, std=0.05)
         self._feature_of: npt.NDArray[np.int32] | None = None
 

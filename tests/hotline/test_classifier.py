@@ -108,6 +108,16 @@ def test_a_model_of_another_declaration_is_refused(tmp_path: Path) -> None:
         classifier.load(tmp_path, TASK)
 
 
+def test_members_are_averaged_saved_and_loaded(tmp_path: Path) -> None:
+    model = trained(ClassifierOptions.model_validate({**SCRATCH.root.model_dump(), "members": 3}))
+    inputs, targets = corpus()
+    assert labels_of(model, inputs) == [target.label for target in targets]
+    classifier.save(model, tmp_path)
+    again = classifier.load(tmp_path, TASK)
+    assert again.members == 3
+    assert families.answer(classifier, again, inputs) == families.answer(classifier, model, inputs)
+
+
 def test_text_without_any_known_ngram_still_gets_an_answer() -> None:
     [answer] = families.answer(classifier, trained(), [ticket("zzzz qqqq")])
     assert 0 < answer.confidence < 1
@@ -116,7 +126,8 @@ def test_text_without_any_known_ngram_still_gets_an_answer() -> None:
 def test_calibration_lowers_the_cross_entropy_and_keeps_the_answers() -> None:
     model = trained(steps=200)
     inputs, targets = corpus()
-    model.head.weight.data *= 0.05  # far too unsure
+    for head in model.heads:
+        head.weight.data *= 0.05  # far too unsure
     before, said = float(_cross_entropy(model)), labels_of(model, inputs)
     figures = classifier.finish(model, inputs, targets)
     assert figures["validation/temperature"] < 1
