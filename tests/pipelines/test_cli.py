@@ -56,7 +56,7 @@ def test_an_mlflow_server_that_does_not_answer_is_named_at_once(workspace_copy: 
     refused(done, "MLflow", uri)
 
 
-def test_promotion_without_a_verdict_names_judge(workspace_copy: Settings) -> None:
+def test_promoting_what_was_never_trained_names_train(workspace_copy: Settings) -> None:
     done = hotline("--workspace", workspace_copy.workspace, "promote", "tickets_without_xiangjiang")
     refused(done, "not trained", "hotline train")
 
