@@ -152,7 +152,7 @@ def endpoint(running: Running) -> str:
 
 @pytest.fixture
 def http(endpoint: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=endpoint, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=endpoint, timeout=90, trust_env=False) as client:
         yield client
 
 

@@ -40,7 +40,7 @@ def load(endpoint: str) -> Iterator[list[tuple[int, Any]]]:
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=endpoint, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=endpoint, timeout=90, trust_env=False) as client:
             while not stop.is_set():
                 response = client.post(PATH, json={"text": "小区门口的路灯坏了"})
                 answers.append((response.status_code, response.json()))
@@ -85,8 +85,8 @@ def test_a_refused_champion_leaves_the_version_before_answering(
     before = served(http)
     model = live_site.version(30)
     live_site.promote(model, live_site.judge(model, "failed").hash)
-    eventually(lambda: http.get("/readyz").status_code == 503)
-    assert "did not pass" in http.get("/readyz").json()["unserved"][TASK.name]
+    eventually(lambda: "did not pass" in http.get("/readyz").json()["unserved"].get(TASK.name, ""))
+    assert http.get("/readyz").status_code == 503
     assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["digest"] == before["digest"]
     live_site.champion(31)
     eventually(lambda: http.get("/readyz").status_code == 200)
@@ -96,8 +96,8 @@ def test_a_replica_that_refuses_leaves_the_version_before_and_says_why(live_site
     before = served(http)
     model = live_site.version(40, declaration="c" * 64)
     live_site.promote(model, live_site.judge(model).hash)
-    eventually(lambda: http.get("/readyz").status_code == 503)
-    assert "another declaration" in http.get("/readyz").json()["unserved"][TASK.name]
+    eventually(lambda: "another declaration" in http.get("/readyz").json()["unserved"].get(TASK.name, ""))
+    assert http.get("/readyz").status_code == 503
     assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["digest"] == before["digest"]
     live_site.champion(41)
     eventually(lambda: http.get("/readyz").status_code == 200)
