@@ -19,6 +19,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from data import columns
+from data.contract_page import page
 from hotline import dialects
 from hotline.errors import ContractError
 from hotline.labels import LabelTree
@@ -172,7 +173,7 @@ def validate(task: Task, tree: LabelTree | None, table: Any, folder: Path) -> Re
         json=folder / f"{task.name}.json",
     )
     report.json.write_text(json.dumps(result.to_json_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
-    report.html.write_text(_page(result), encoding="utf-8")
+    report.html.write_text(page(task.name, result.to_json_dict()), encoding="utf-8")
     if report.failed:
         raise ContractError(
             f"the rows break the contract of {task.name}; nothing was stored",
@@ -219,13 +220,6 @@ def _run(suite: Any, frame: pd.DataFrame) -> Any:
     asset = context.data_sources.add_pandas("corpus").add_dataframe_asset("rows")
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     return batch.validate(suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": _SHOWN_VALUES})
-
-
-def _page(result: Any) -> str:
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
-    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))
 
 
 def _words(item: Any) -> str:
