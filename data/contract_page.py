@@ -20,7 +20,7 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
   th, td { text-align: left; vertical-align: top; padding: .35rem .8rem; border-bottom: 1px solid #ddd }
   td.n { text-align: right; font-variant-numeric: tabular-nums }
   .ok { color: #176b3a } .bad { color: #b3261e; font-weight: 600 }
-  code { font-size: .9em; overflow-wrap: anywhere }
+  code { font-size: .9em; white-space: nowrap }
 </style>
 <h1>Contract of {{ task }} · 数据契约</h1>
 <p class="{{ 'bad' if failed else 'ok' }}">
