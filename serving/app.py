@@ -20,7 +20,7 @@ from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import guard, pages
 from serving.bodies import ErrorBody, Provenance, Reply
-from serving.routes import Route
+from serving.routes import Route, RouteMap
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard, running
 
@@ -107,7 +107,7 @@ def _add_task(app: FastAPI, task: Task, switchboard: Switchboard) -> None:
         known = switchboard.map
         route = known.routes.get(task.name)
         if route is None:
-            raise _unserved(task.name, known.unserved.get(task.name))
+            raise _unserved(task.name, known)
         ours = requests.make(task.name, route.digest, route.promotion, request.scope["state"]["stamp"])
         request.scope["state"]["request_id"] = ours
         said = await switchboard.ask(route, known.number, question)
@@ -141,13 +141,14 @@ def _headers(route: Route, ours: str, call_id: str | None) -> dict[str, str]:
     return {**headers, "X-Call-Id": call_id} if call_id else headers
 
 
-def _unserved(task: str, reason: str | None) -> UnavailableError:
+def _unserved(task: str, known: RouteMap) -> UnavailableError:
+    starting = known.number == 0
     return UnavailableError(
         f"{task} has no version that may answer",
         where=f"/v1/tasks/{task}",
-        found=reason or "no champion in the ledger",
+        found=known.why_not(task),
         expected="a promoted version with a passed verdict",
-        next=f"hotline judge a candidate, then hotline promote it for {task}",
+        next="ask /readyz" if starting else f"hotline judge a candidate, then hotline promote it for {task}",
     )
 
 

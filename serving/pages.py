@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from hotline.task import Task
 from hotline.tasks import TASKS
 from serving.bodies import ListedModel, ListedTask, Liveness, ModelList, Provenance, Readiness, TaskList
-from serving.routes import Route
+from serving.routes import Route, RouteMap
 from serving.switchboard import SILENCE_SECONDS, Switchboard
 
 PAGE = "/docs"
@@ -26,21 +26,21 @@ def add_listings(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/tasks", tags=["listings"], summary="Every declared task, served or not, and by what")
     async def tasks() -> TaskList:
         known = switchboard.map
-        return TaskList(tasks=[_listed(task, known.routes.get(task.name), known.unserved) for task in TASKS.values()])
+        return TaskList(tasks=[_listed(task, known) for task in TASKS.values()])
 
     @app.get("/v1/models", tags=["listings"], summary="The versions that answer, in the shape of OpenAI's list")
     async def models() -> ModelList:
         return ModelList(data=[_listed_model(route) for route in switchboard.map.routes.values()])
 
 
-def _listed(task: Task, route: Route | None, unserved: dict[str, str]) -> ListedTask:
-    why_not = unserved.get(task.name, None if route else "no champion in the ledger")
+def _listed(task: Task, known: RouteMap) -> ListedTask:
+    route = known.routes.get(task.name)
     return ListedTask(
         name=task.name,
         summary=task.summary,
         path=f"/v1/tasks/{task.name}",
         served=route is not None,
-        why_not=why_not,
+        why_not=known.why_not(task.name),
         provenance=Provenance.of(route) if route else None,
     )
 

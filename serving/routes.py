@@ -52,6 +52,12 @@ class RouteMap(BaseModel):
     trouble: str | None = None
     """Why the ledger cannot be followed at the moment."""
 
+    def why_not(self, task: str) -> str | None:
+        """Why nothing answers the task, or not what the ledger says; None when its champion does."""
+        if self.number == 0:
+            return "the endpoints are still starting"
+        return self.unserved.get(task, None if task in self.routes else "no champion in the ledger")
+
 
 class RouteTable:
     """The actor that holds the current map. It lives apart from the controller, so that it outlives its mistakes."""

@@ -130,6 +130,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
 
 def serve_forever(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; says where to look, and how to stop."""
+    print(f"Starting the endpoints of {settings.workspace} …", flush=True)
     running = start(settings)
     try:
         print(notice(running), flush=True)
