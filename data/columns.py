@@ -46,6 +46,17 @@ class Column:
         return digests.canonical_json(part.model_dump(mode="json", include={self.field})[self.field])
 
 
+@dataclass(frozen=True)
+class Provided(Column):
+    """A target field that is a column of provenance."""
+
+    of: str
+
+    @property
+    def name(self) -> str:
+        return f"provenance.{self.of}"
+
+
 def _scalar(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, UnionType):
         options = [option for option in get_args(annotation) if option is not NoneType]
@@ -58,11 +69,17 @@ def _scalar(annotation: Any) -> Any:
 
 
 def of_task(task: Task) -> tuple[Column, ...]:
-    """Every column of the task's rows but `id` and PLACES, in the order of the declaration."""
+    """Every stored column of the task's rows but `id` and PLACES, in the order of the declaration.
+
+    Target fields that are a column of provenance are not stored a second time.
+    """
     parts: tuple[tuple[Literal["input", "target", "provenance"], type[Part]], ...]
     parts = (("input", task.input), ("target", task.target), ("provenance", Provenance))
     return tuple(
-        Column(part, name, _scalar(info.annotation)) for part, kind in parts for name, info in kind.model_fields.items()
+        Column(part, name, _scalar(info.annotation))
+        for part, kind in parts
+        for name, info in kind.model_fields.items()
+        if part != "target" or name not in task.provenance_fields
     )
 
 
@@ -80,8 +97,12 @@ def flatten(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     return values
 
 
-def parts(kind: type[P], columns: Sequence[Column], table: Any) -> list[P]:
-    """The typed part of every row of an Arrow table whose digest was checked; text fields are not validated again."""
+def parts(kind: type[P], columns: Sequence[Column], table: Any, also: Mapping[str, str] | None = None) -> list[P]:
+    """The typed part of every row of an Arrow table whose digest was checked; text fields are not validated again.
+
+    `also` names further fields and the provenance columns that they are.
+    """
+    columns = [*columns, *(Provided("target", name, pa.string(), of=source) for name, source in (also or {}).items())]
     stored = [table.column(column.name).to_pylist() for column in columns]
     names = [column.field for column in columns]
     if not any(column.is_json for column in columns):

@@ -58,7 +58,7 @@ class Manifest(_Frozen):
 
 
 def corpus_folder(settings: Settings, task: Task) -> Path:
-    return settings.corpora / task.name
+    return settings.corpora / task.corpus_name
 
 
 def contract_digest(task: Task) -> str:

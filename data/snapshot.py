@@ -50,6 +50,8 @@ class Snapshot:
     task: Task
     tables: tuple[Any, ...] = field(repr=False, compare=False)
     """One Arrow table per shard."""
+    seen_as: Task | None = None
+    """The task whose targets the rows give, where that is not the one they were imported for."""
 
     @property
     def digest(self) -> str:
@@ -82,13 +84,14 @@ class Snapshot:
         return self._typed(table)
 
     def _typed(self, table: Any) -> Rows:
-        declared = columns.of_task(self.task)
+        task = self.seen_as or self.task
+        declared = columns.of_task(task)
         named = {part: [column for column in declared if column.part == part] for part in ("input", "target")}
         provenance = [column for column in declared if column.part == "provenance" and column.kind == pa.string()]
         return Rows(
             ids=table.column("id").to_pylist(),
-            inputs=columns.parts(self.task.input, named["input"], table),
-            targets=columns.parts(self.task.target, named["target"], table),
+            inputs=columns.parts(task.input, named["input"], table),
+            targets=columns.parts(task.target, named["target"], table, task.provenance_fields),
             provenance={column.field: table.column(column.name).to_pylist() for column in provenance},
             clusters=table.column("cluster").to_pylist(),
             splits=table.column("split").to_pylist(),

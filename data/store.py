@@ -19,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from data import columns
 from data.difference import Difference, difference
 from data.manifest import ImportSummary, Manifest, Shard, contract_digest, corpus_folder, read_manifest
 from data.snapshot import Rows, Snapshot, digest_of, load
+from hotline import tasks
 from hotline.errors import ContractError, UnknownName
 from hotline.labels import LabelTree
 from hotline.settings import Settings
@@ -76,16 +78,17 @@ def open_snapshot(settings: Settings, task: Task, digest: str | None = None) -> 
     Raises UnknownName when there is none, IntegrityError when bytes differ from the manifest, ContractError when the
     declaration has changed since or a caller or near-duplicate cluster is on two sides.
     """
-    snapshot = load(corpus_folder(settings, task), _find(settings, task, digest), task)
-    if snapshot.manifest.contract != contract_digest(task):
+    owner = tasks.find(task.corpus_name)
+    snapshot = load(corpus_folder(settings, task), _find(settings, owner, digest), owner)
+    if snapshot.manifest.contract != contract_digest(owner):
         raise ContractError(
-            f"{task.name} declares other inputs or targets than this snapshot was checked against",
+            f"{owner.name} declares other inputs or targets than this snapshot was checked against",
             where=f"snapshot {snapshot.digest[:12]}",
-            next=f"hotline import {task.name} FILE --mapping MAPPING",
+            next=f"hotline import {owner.name} FILE --mapping MAPPING",
         )
     for name in ("cluster", *(f"provenance.{column}" for column in task.split_by)):
         _refuse_two_sides(snapshot, name)
-    return snapshot
+    return snapshot if owner is task else replace(snapshot, seen_as=task)
 
 
 def current(settings: Settings, task: Task) -> Snapshot | None:

@@ -67,7 +67,7 @@ def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bo
     case = _prepare(
         settings, client, task, site, address, standing_champion.record.model if standing_champion else None
     )
-    file = report.folder(settings, address.line) / report.ANSWERS_FILE
+    file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     verdict = _verdict(settings, client, case, file, progress)
     entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
     recorded = entry.record
@@ -96,13 +96,14 @@ def read_lineage(folder: Path, task: Task, address: ModelAddress) -> Lineage:
         lineage = Lineage.model_validate_json((folder / LINEAGE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RefusedError(f"{name} does not say what it was made from", found=error, next=again) from error
-    if lineage.task != task.name:
-        raise RefusedError(f"{name} was trained for another task", found=lineage.task, expected=task.name, next=again)
+    if task.name not in lineage.declarations:
+        trained = ", ".join(lineage.declarations)
+        raise RefusedError(f"{name} was trained for another task", found=trained, expected=task.name, next=again)
     declared = digests.of_value(task.declaration())
-    if lineage.declaration != declared:
+    if lineage.declarations[task.name] != declared:
         raise RefusedError(
             f"{name} was trained for another declaration of {task.name}",
-            found=lineage.declaration[:12],
+            found=lineage.declarations[task.name][:12],
             expected=declared[:12],
             next=again,
         )

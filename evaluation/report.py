@@ -23,16 +23,16 @@ VERDICT_FILE, ANSWERS_FILE, METRICS_FILE = "verdict.json", "answers.parquet", "m
 log = logging.getLogger(__name__)
 
 
-def folder(settings: Settings, line: str) -> Path:
-    """Where the reports of a line lie; made when it is not there."""
-    place = settings.verdicts / line
+def folder(settings: Settings, line: str, task: str) -> Path:
+    """Where the reports of a line on a task lie; made when it is not there."""
+    place = settings.verdicts / line / task
     place.mkdir(parents=True, exist_ok=True)
     return place
 
 
 def write(settings: Settings, entry: Entry, verdict: Verdict) -> None:
     """verdict.json with the ledger's entry beside it, and metrics.json as `dvc metrics` reads it."""
-    place = folder(settings, verdict.model.line)
+    place = folder(settings, verdict.model.line, verdict.task)
     link = {name: value for name, value in asdict(entry).items() if name != "body"}
     _dump(place / VERDICT_FILE, {"ledger": link, "verdict": verdict.model_dump(mode="json")})
     _dump(place / METRICS_FILE, flat(verdict.figures))

@@ -58,8 +58,8 @@ def verify(settings: Settings, task: Task | None = None, *, repair: bool = False
     for name, champion in champions.items():
         checks += _champion(settings, chain, site, name, champion)
     checks.append(_try("champions.lock", lambda: _lock(settings, chain)))
-    for path in sorted(settings.verdicts.glob(f"*/{report.VERDICT_FILE}")):
-        checks.append(_try(f"report of {path.parent.name}", partial(_report, chain, path)))
+    for path in sorted(settings.verdicts.glob(f"*/*/{report.VERDICT_FILE}")):
+        checks.append(_try(f"report of {path.parent.parent.name} on {path.parent.name}", partial(_report, chain, path)))
     return checks
 
 

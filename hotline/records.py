@@ -64,14 +64,14 @@ class Lineage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str
+    declarations: dict[str, Digest]
+    """The tasks that the version answers, and the declaration of each that it was made for."""
     snapshot: Digest
     """What the version was trained on."""
     recipe: Digest
     code: Digest
     base: Digest | None
     """Of the pretrained files it started from; None from scratch."""
-    declaration: Digest
 
 
 LINEAGE_FILE = "lineage.json"

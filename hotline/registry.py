@@ -25,6 +25,8 @@ MODEL_PATH = "model"
 """Where a run keeps the files of its versions, each in a folder named after its digest: none can overwrite another."""
 DIGEST_TAG = "hotline.digest"
 TASK_TAG = "hotline.task"
+TASK_SEPARATOR = ","
+"""Between the names in the tag of a version that answers several tasks."""
 FILES_FILE = "hotline-files.json"
 REACH_SECONDS = 5.0
 
@@ -187,8 +189,8 @@ def versions(client: MlflowClient, line: str | None = None) -> list[dict[str, st
     ]
 
 
-def address(client: MlflowClient, line: str, version: str) -> tuple[str, ModelAddress]:
-    """The task and the address of a registered version, its files hashed anew.
+def address(client: MlflowClient, line: str, version: str) -> tuple[list[str], ModelAddress]:
+    """The tasks and the address of a registered version, its files hashed anew.
 
     Raises UnknownName without such a version, IntegrityError when its files no longer have the registered digest.
     """
@@ -203,7 +205,8 @@ def address(client: MlflowClient, line: str, version: str) -> tuple[str, ModelAd
             expected=digest or "a version registered by hotline train",
             next=f"hotline train {line}",
         )
-    return tags.get(TASK_TAG, ""), ModelAddress(line=line, version=version, digest=digest, files=files, run_id=run_id)
+    named = tags.get(TASK_TAG, "").split(TASK_SEPARATOR)
+    return named, ModelAddress(line=line, version=version, digest=digest, files=files, run_id=run_id)
 
 
 def mirror_champion(client: MlflowClient, task: str, site: str, address: ModelAddress) -> None:

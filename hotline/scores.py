@@ -6,6 +6,7 @@ score alike. Legend: n rows, k statistics, r resamples.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from hotline import labels
 from hotline.task import Answer, Target
+from hotline.text import normalise
 
 Array = npt.NDArray[np.float64]
 Statistics = Callable[[Sequence[Target], Sequence[Answer]], Any]
@@ -119,6 +121,42 @@ def _ece(sums: Array) -> Array:
         return np.asarray(np.abs(sums[:, :ECE_BINS]).sum(axis=1) / sums[:, ECE_BINS])
 
 
+def _text(target: Target) -> str:
+    return normalise(str(getattr(target, "text"))).replace(" ", "")  # noqa: B009 - every spoken target has one
+
+
+def _edits(reference: str, said: str) -> tuple[int, int, int, int]:
+    """Substitutions, deletions, insertions of a shortest alignment, and characters of the reference."""
+    from rapidfuzz.distance import Levenshtein
+
+    kinds = Counter(edit.tag for edit in Levenshtein.editops(reference, said))
+    return kinds["replace"], kinds["delete"], kinds["insert"], len(reference)
+
+
+def _edit_counts(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+    pairs = zip(targets, answers, strict=True)
+    return np.array([_edits(_text(t), _text(a.target)) for t, a in pairs], dtype=np.float64)
+
+
+def _share_of_reference(*columns: int) -> Callable[[Array], Array]:
+    def share(sums: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(sums[:, columns].sum(axis=1) / sums[:, 3])
+
+    return share
+
+
+def _utterance_edits(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+    counts = _edit_counts(targets, answers)
+    return np.column_stack([counts[:, :3].sum(axis=1) / np.maximum(counts[:, 3], 1), np.ones(len(counts))])
+
+
+cer = Score("cer", _edit_counts, _share_of_reference(0, 1, 2), higher_is_better=False)
+substitutions = Score("substitutions", _edit_counts, _share_of_reference(0), higher_is_better=False)
+deletions = Score("deletions", _edit_counts, _share_of_reference(1), higher_is_better=False)
+insertions = Score("insertions", _edit_counts, _share_of_reference(2), higher_is_better=False)
+utterance_cer = Score("utterance_cer", _utterance_edits, _mean, higher_is_better=False)
+entity_cer = Score("entity_cer", _edit_counts, _share_of_reference(0, 1, 2), higher_is_better=False)
 accuracy = Score("accuracy", _accuracy, _mean, bounded=True)
 level1_accuracy = Score("level1_accuracy", _level1_accuracy, _mean, bounded=True)
 top3_accuracy = Score("top3_accuracy", _top3_accuracy, _mean, bounded=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstraints, field_validator
 
+from hotline.audio import Audio
 from hotline.dialects import UNKNOWN, check_tag
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ class Target(Part):
 @dataclass(frozen=True)
 class FromTree:
     """Marks the field of a target that holds a path of the corpus's label tree."""
+
+
+@dataclass(frozen=True)
+class FromProvenance:
+    """Marks the field of a target that is a column of the row's provenance: said once, not stored twice."""
+
+    column: str
 
 
 class Span(Part):
@@ -129,13 +137,15 @@ class Task:
 
     name: str
     summary: str
-    family: Literal["classifier"]
+    family: Literal["classifier", "transcriber"]
     input: type[Input]
     target: type[Target]
     scores: Mapping[str, Score]
     bars: Mapping[Profile, tuple[Bar, ...]]
     split_by: tuple[str, ...] = ("caller_id",)
     slices: tuple[str, ...] = ()
+    corpus: str | None = None
+    """The task whose rows these are, seen as this task's own; None when it has a corpus of its own."""
     targets: Mapping[str, float] = field(default_factory=dict)
     """Figures to report against; they block nothing."""
     examples: tuple[Mapping[str, Any], ...] = ()
@@ -149,6 +159,26 @@ class Task:
         named = {bar.slice for bars in self.bars.values() for bar in bars if bar.slice} | {*self.slices, *self.split_by}
         if named - columns:
             raise ValueError(f"{self.name}: slices name columns that provenance does not have: {named - columns}")
+
+    @property
+    def corpus_name(self) -> str:
+        """The folder of its rows."""
+        return self.corpus or self.name
+
+    @property
+    def provenance_fields(self) -> dict[str, str]:
+        """Target fields that are a column of provenance, with that column."""
+        return {
+            name: mark.column
+            for name, info in self.target.model_fields.items()
+            for mark in info.metadata
+            if isinstance(mark, FromProvenance)
+        }
+
+    @property
+    def audio_field(self) -> str | None:
+        """The input field that is sound, or None."""
+        return next((name for name, info in self.input.model_fields.items() if info.annotation is Audio), None)
 
     @property
     def label_field(self) -> str | None:

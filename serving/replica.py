@@ -146,11 +146,11 @@ def check_declaration(folder: Path, task: Task) -> None:
     """Raises IntegrityError when the version was made for another declaration of the task."""
     lineage = Lineage.model_validate(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8")))
     expected = digests.of_value(task.declaration())
-    if lineage.declaration != expected or lineage.task != task.name:
+    if lineage.declarations.get(task.name) != expected:
         raise IntegrityError(
             f"this version was made for another declaration of {task.name}",
             where=LINEAGE_FILE,
-            found=f"{lineage.task} {lineage.declaration[:12]}",
+            found=", ".join(f"{name} {digest[:12]}" for name, digest in lineage.declarations.items()),
             expected=f"{task.name} {expected[:12]}",
             next="hotline train its recipe again, then judge and promote it",
         )

@@ -42,17 +42,21 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
     snapshot = open_snapshot(settings, task, recipe.data.snapshot)
     training, validation = (_rows(snapshot, recipe, split) for split in ("train", "validation"))
     lineage = Lineage(
-        task=task.name,
+        declarations={each.name: digests.of_value(each.declaration()) for each in recipe.find_tasks()},
         snapshot=snapshot.digest,
         recipe=recipe.digest,
         code=digests.of_code(CODE_ROOT, CODE_PACKAGES),
         base=families.find(task.family).base_digest(recipe.model),
-        declaration=digests.of_value(task.declaration()),
     )
     with track.run(settings, client, recipe, task, lineage) as run_id:
         started = time.perf_counter()
         family, model = fit(
-            recipe, task, snapshot.tree, training, validation, logger=track.lightning_logger(settings, run_id)
+            recipe,
+            task,
+            snapshot.tree if task.label_field else None,
+            training,
+            validation,
+            logger=track.lightning_logger(settings, run_id),
         )
         figures = family.finish(model, validation.inputs, validation.targets)
         figures |= validation_scores(task, family, model, validation)
@@ -61,13 +65,13 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             _save(family, model, lineage, folder)
-            address = registry.register(client, recipe.name, run_id, folder, track.version_tags(task, lineage))
+            address = registry.register(client, recipe.name, run_id, folder, track.version_tags(lineage))
     _leave(settings.models / recipe.name, address, figures)
     return address
 
 
 def fit(
-    recipe: Recipe, task: Task, tree: LabelTree, training: Rows, validation: Rows, *, logger: Any = False
+    recipe: Recipe, task: Task, tree: LabelTree | None, training: Rows, validation: Rows, *, logger: Any = False
 ) -> tuple[Family, torch.nn.Module]:
     """A model of the recipe's family, trained; no tracking and no registry, so that benches call it as well."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises at INFO

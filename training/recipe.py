@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
 from hotline import digests, tasks
 from hotline.errors import HotlineError, RecipeError, UnknownName
@@ -59,11 +59,24 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     task: str
+    also: tuple[str, ...] = ()
+    """Further tasks that the same model answers, over the same corpus; each is judged and promoted on its own."""
     seed: Annotated[int, Field(ge=0)]
     data: DataSection = DataSection()
     model: SerializeAsAny[BaseModel]
     optimiser: OptimiserSection
     trainer: TrainerSection
+
+    @field_validator("also")
+    @classmethod
+    def _of_the_same_corpus(cls, also: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "task" in info.data:
+            main = tasks.find(info.data["task"])
+            for name in also:
+                other = tasks.find(name)
+                if (other.family, other.corpus_name) != (main.family, main.corpus_name):
+                    raise ValueError(f"{name} is not answered by the family and corpus of {main.name}")
+        return also
 
     @property
     def digest(self) -> str:
@@ -71,6 +84,10 @@ class Recipe(Section):
 
     def find_task(self) -> Task:
         return tasks.find(self.task)
+
+    def find_tasks(self) -> list[Task]:
+        """Every task that the model is to answer, the one it is trained on first."""
+        return [tasks.find(name) for name in (self.task, *self.also)]
 
 
 def load(path: Path) -> Recipe:

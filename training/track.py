@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.tracking import MlflowClient
 
 from hotline.records import Lineage
-from hotline.registry import TASK_TAG
+from hotline.registry import TASK_SEPARATOR, TASK_TAG
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
 from training.recipe import Recipe
@@ -49,9 +49,12 @@ def log_figures(client: MlflowClient, run_id: str, figures: Mapping[str, float])
         client.log_metric(run_id, name, value)
 
 
-def version_tags(task: Task, lineage: Lineage) -> dict[str, str]:
+def version_tags(lineage: Lineage) -> dict[str, str]:
     """What the registry shows of a version; the truth lies in the version's lineage file."""
-    return {TASK_TAG: task.name, **{f"hotline.{name}": value for name, value in _digests(lineage).items()}}
+    return {
+        TASK_TAG: TASK_SEPARATOR.join(lineage.declarations),
+        **{f"hotline.{name}": value for name, value in _digests(lineage).items()},
+    }
 
 
 def _digests(lineage: Lineage) -> dict[str, str]:

@@ -11,14 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
+from hotline.audio import Audio
 from hotline.errors import UnknownName
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
-FamilyName = Literal["classifier"]
+FamilyName = Literal["classifier", "transcriber"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
 
 
@@ -29,7 +31,7 @@ class Family(Protocol):
         """Digest of the pretrained files that `create` starts from; None from scratch."""
 
     def create(
-        self, options: Any, task: Task, tree: LabelTree, inputs: Sequence[Input], targets: Sequence[Target]
+        self, options: Any, task: Task, tree: LabelTree | None, inputs: Sequence[Input], targets: Sequence[Target]
     ) -> torch.nn.Module:
         """A fresh model for training; `inputs` and `targets` are the training split, for vocabulary and priors."""
 
@@ -40,17 +42,24 @@ class Family(Protocol):
         """Write safetensors, tokenizer or features, label tree and declaration; nothing pickled."""
 
     def prepare(
-        self, model: Any, inputs: Sequence[Input], targets: Sequence[Target] | None = None
+        self,
+        model: Any,
+        inputs: Sequence[Input],
+        targets: Sequence[Target] | None = None,
+        draws: Sequence[np.random.Generator] | None = None,
     ) -> Mapping[str, torch.Tensor]:
-        """Inputs, and for training their targets, as a batch of tensors."""
+        """Inputs, and for training their targets, as a batch of tensors.
+
+        `draws`, one generator per row (seeded by seed, epoch and row id), ask for augmentation.
+        """
 
     def loss(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Mean loss of a batch prepared with targets: a scalar."""
 
-    def forward(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, model: Any, batch: Mapping[str, torch.Tensor]) -> Any:
         """The state that `decode` reads; the only function that an engine replaces."""
 
-    def decode(self, model: Any, state: torch.Tensor) -> Iterator[Answer]:
+    def decode(self, model: Any, state: Any) -> Iterator[Answer]:
         """One answer per row of the batch, in order."""
 
     def parameter_groups(self, model: Any, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -67,13 +76,25 @@ def find(name: str) -> Family:
     return cast(Family, import_module(f"hotline.families.{name}"))
 
 
+def size(given: Input) -> float:
+    """What an input costs beside others of its kind: seconds of sound, or characters. Batches are cut by it."""
+    values = [getattr(given, name) for name in type(given).model_fields]
+    sound = [value.seconds for value in values if isinstance(value, Audio)]
+    return sum(sound) if sound else float(sum(len(value) for value in values if isinstance(value, str)))
+
+
 def answer(family: Family, model: Any, inputs: Sequence[Input], batch_rows: int = 64) -> list[Answer]:
-    """Answers in the order of `inputs`: the one path that evaluation and the replicas both take."""
+    """Answers in the order of `inputs`: the one path that evaluation and the replicas both take.
+
+    Inputs of similar size share a batch, so that little is padded.
+    """
     import torch
 
-    answers: list[Answer] = []
+    order = sorted(range(len(inputs)), key=lambda number: size(inputs[number]))
+    answers: dict[int, Answer] = {}
     with torch.inference_mode():
         for start in range(0, len(inputs), batch_rows):
-            batch = family.prepare(model, inputs[start : start + batch_rows])
-            answers += family.decode(model, family.forward(model, batch))
-    return answers
+            numbers = order[start : start + batch_rows]
+            batch = family.prepare(model, [inputs[number] for number in numbers])
+            answers |= dict(zip(numbers, family.decode(model, family.forward(model, batch)), strict=True))
+    return [answers[number] for number in range(len(inputs))]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hotline.digests import canonical_json
-from hotline.errors import IntegrityError
+from hotline.errors import InputError, IntegrityError
 from hotline.families.classifier_options import ClassifierOptions, NgramOptions
 from hotline.families.encoders import PretrainedEncoder
 from hotline.families.encoders import base_digest as pretrained_digest
@@ -59,9 +59,11 @@ def base_digest(options: ClassifierOptions) -> str | None:
 
 
 def create(
-    options: ClassifierOptions, task: Task, tree: LabelTree, inputs: Sequence[Input], targets: Sequence[Target]
+    options: ClassifierOptions, task: Task, tree: LabelTree | None, inputs: Sequence[Input], targets: Sequence[Target]
 ) -> Classifier:
     """A fresh classifier; from scratch its features come from the training texts."""
+    if tree is None:
+        raise InputError(f"{task.name} has no label tree", expected="a target with a path of the label tree")
     chosen = options.root
     if isinstance(chosen, NgramOptions):
         classes_of = _classes(tree, str(task.label_field), targets)
@@ -105,8 +107,16 @@ def load(folder: Path, task: Task) -> Classifier:
     return model.eval()
 
 
-def prepare(model: Classifier, inputs: Sequence[Input], targets: Sequence[Target] | None = None) -> dict[str, Tensor]:
-    """The encoder's tensors, and with targets their class numbers as target_B under the name `target`."""
+def prepare(
+    model: Classifier,
+    inputs: Sequence[Input],
+    targets: Sequence[Target] | None = None,
+    draws: Sequence[np.random.Generator] | None = None,
+) -> dict[str, Tensor]:
+    """The encoder's tensors, and with targets their class numbers as target_B under the name `target`.
+
+    Texts are not augmented: `draws` change nothing.
+    """
     batch = model.encoder.prepare([_text(input) for input in inputs])
     if targets is not None:
         batch["target"] = torch.from_numpy(_classes(model.tree, model.label_field, targets))

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from hotline.errors import UnknownName
 from hotline.task import Task
+from hotline.tasks.speech.dialect_identification import DIALECT_IDENTIFICATION
+from hotline.tasks.speech.transcription import TRANSCRIPTION
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (TICKET_CATEGORY,)}
+TASKS: Mapping[str, Task] = {task.name: task for task in (TRANSCRIPTION, DIALECT_IDENTIFICATION, TICKET_CATEGORY)}
 
 
 def find(name: str) -> Task:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hotline.task import Task
 
 Line = Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")]
+OneTask = Annotated[str | None, typer.Option("--task", help="One of the tasks it answers; default: every one.")]
 Reason = Annotated[str, typer.Option(help="Why; it is written into the ledger.")]
 COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"}
 
@@ -45,19 +46,20 @@ def train(
         output.note(f"next: hotline judge {recipe}", "dim")
 
 
-def judge(line: Line, json: Json = False) -> None:
-    """Judge a candidate on the test split and write a signed verdict."""
+def judge(line: Line, task: OneTask = None, json: Json = False) -> None:
+    """Judge a candidate on the test split and write a signed verdict, one per task."""
     from evaluation.gate import judge as run
     from hotline import settings
 
     here = settings.load()
-    task, address = resolve(here, line)
-    entry, verdict = run(here, task, address)
-    if json:
-        output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
-        return
-    print_verdict(verdict)
-    output.note(f"ledger entry {entry.seq}, {entry.hash[:12]}; next: {_after(here, verdict, line)}", "dim")
+    tasks, address = resolve(here, line, task)
+    for each in tasks:
+        entry, verdict = run(here, each, address)
+        if json:
+            output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
+            continue
+        print_verdict(verdict)
+        output.note(f"ledger entry {entry.seq}, {entry.hash[:12]}; next: {_after(here, verdict, line)}", "dim")
 
 
 def _after(here: Settings, verdict: Verdict, line: str) -> str:
@@ -65,7 +67,7 @@ def _after(here: Settings, verdict: Verdict, line: str) -> str:
     from hotline.ledger import Ledger
 
     if verdict.outcome == "passed":
-        return f"hotline promote {line}"
+        return f"hotline promote {line} --task {verdict.task}"
     champion = Ledger.of(here).read().champion(verdict.task)
     if champion is None:
         return f"edit training/recipes/{line.partition('@')[0]}.yaml or import more rows, then hotline train"
@@ -87,18 +89,20 @@ def _of(figure: Figure | None) -> str:
     return f"{figure.slice}={figure.value}" if figure and figure.slice else "all"
 
 
-def promote(line: Line, reason: Reason = "passed its bars", json: Json = False) -> None:
-    """Make a version with a passed verdict the champion of its task."""
+def promote(line: Line, task: OneTask = None, reason: Reason = "passed its bars", json: Json = False) -> None:
+    """Make a version with a passed verdict the champion of its task; of several tasks, in their order."""
     from evaluation.promote import promote as run
     from hotline import settings
 
     here = settings.load()
-    task, address = resolve(here, line)
-    entry = run(here, task, address, reason)
-    if json:
-        output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
-    else:
-        output.note(f"{address.line}@{address.version} answers {task.name} (ledger entry {entry.seq})", "green")
+    tasks, address = resolve(here, line, task)
+    for each in tasks:
+        entry = run(here, each, address, reason)
+        if json:
+            output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
+        else:
+            output.note(f"{address.line}@{address.version} answers {each.name} (ledger entry {entry.seq})", "green")
+    if not json:
         output.note("next: hotline serve", "dim")
 
 
@@ -118,6 +122,7 @@ def rollback(task: Annotated[str, typer.Argument(help="A served task.")], reason
 
 def compare(
     lines: Annotated[list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.")],
+    task: OneTask = None,
     json: Json = False,
 ) -> None:
     """Compare candidates on the same test rows, with paired differences to the first."""
@@ -126,11 +131,13 @@ def compare(
     from hotline.errors import InputError
 
     here = settings.load()
-    resolved = [resolve(here, line) for line in lines]
-    tasks = {task.name: task for task, _ in resolved}
-    if len(resolved) < 2 or len(tasks) > 1:
-        raise InputError("compare takes two or more versions of one task", found=", ".join(f"{n}" for n in tasks))
-    comparison = run(here, resolved[0][0], [address for _, address in resolved])
+    resolved = [resolve(here, line, task) for line in lines]
+    named = [[each.name for each in tasks] for tasks, _ in resolved]
+    shared = [each for each in resolved[0][0] if all(each.name in names for names in named)]
+    if len(resolved) < 2 or not shared:
+        found = "; ".join(", ".join(names) for names in named)
+        raise InputError("compare takes two or more versions of one task", found=found)
+    comparison = run(here, shared[0], [address for _, address in resolved])
     if json:
         output.as_json(comparison.as_dict())
     else:
@@ -174,18 +181,28 @@ def versions(
         output.table("", ("line", "version", "digest", "task", "run"), rows)
 
 
-def resolve(here: Settings, line: str) -> tuple[Task, ModelAddress]:
-    """The version that a recipe's last run left, or LINE@VERSION of the registry. Raises UnknownName."""
+def resolve(here: Settings, line: str, task: str | None = None) -> tuple[list[Task], ModelAddress]:
+    """The version that a recipe's last run left, or LINE@VERSION of the registry, with the tasks that it answers.
+
+    With `task`, that one of them. Raises UnknownName.
+    """
     from hotline import registry, tasks
+    from hotline.errors import UnknownName
 
     name, _, version = line.partition("@")
     if version:
-        address = registry.address(registry.connect(here.tracking_uri), name, version)
-        return tasks.find(address[0]), address[1]
-    return _from_last_run(here, name)
+        named, address = registry.address(registry.connect(here.tracking_uri), name, version)
+        found = [tasks.find(each) for each in named]
+    else:
+        found, address = _from_last_run(here, name)
+    chosen = [each for each in found if task in (None, each.name)]
+    if not chosen:
+        there = ", ".join(each.name for each in found)
+        raise UnknownName(f"{line} does not answer {task}", expected=f"one of {there}", next=f"hotline judge {line}")
+    return chosen, address
 
 
-def _from_last_run(here: Settings, name: str) -> tuple[Task, ModelAddress]:
+def _from_last_run(here: Settings, name: str) -> tuple[list[Task], ModelAddress]:
     from hotline.errors import UnknownName
     from hotline.records import ModelAddress
     from training.recipe import load
@@ -194,4 +211,4 @@ def _from_last_run(here: Settings, name: str) -> tuple[Task, ModelAddress]:
     recipe = load(here.recipes / f"{name}.yaml")
     if not left.is_file():
         raise UnknownName(f"{name} was not trained yet", where=str(left), next=f"hotline train {name}")
-    return recipe.find_task(), ModelAddress.model_validate_json(left.read_text(encoding="utf-8"))
+    return recipe.find_tasks(), ModelAddress.model_validate_json(left.read_text(encoding="utf-8"))

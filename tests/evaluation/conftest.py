@@ -22,12 +22,11 @@ LABELS = ("城建/路燈", "城建/道路", "環保/噪音", "環保/污水")
 
 
 LINEAGE = Lineage(
-    task=TICKET_CATEGORY.name,
+    declarations={TICKET_CATEGORY.name: digests.of_value(TICKET_CATEGORY.declaration())},
     snapshot="0" * 64,
     recipe="0" * 64,
     code="0" * 64,
     base=None,
-    declaration=digests.of_value(TICKET_CATEGORY.declaration()),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def fresh(workspace_copy: Settings) -> Settings:
     """A copy in which nothing was judged yet, whatever other tests did before it was made."""
     for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock):
         path.unlink(missing_ok=True)
-    for path in workspace_copy.verdicts.glob("*/*"):
+    for path in workspace_copy.verdicts.glob("*/*/*"):
         path.unlink()
     return workspace_copy
 
@@ -41,7 +42,7 @@ def easy() -> Task:
 
 
 def variant(
-    settings: Settings, address: ModelAddress, line: str, lineage: dict[str, str] | None = None
+    settings: Settings, address: ModelAddress, line: str, lineage: dict[str, Any] | None = None
 ) -> ModelAddress:
     """The same model as another version, with another lineage."""
     client = registry.connect(settings.tracking_uri)
@@ -69,7 +70,7 @@ def test_a_first_model_gets_a_signed_verdict_with_its_evidence(
     assert verdict.outcome == "passed", verdict.findings
     assert verdict.model == candidate
     assert verdict.previous_champion is None
-    assert (verdict.evidence.test_rows, verdict.evidence.lineage.task) == (rows.digest, TASK.name)
+    assert (verdict.evidence.test_rows, list(verdict.evidence.lineage.declarations)) == (rows.digest, [TASK.name])
     regions = set(rows.provenance["region"])
     assert {finding.figure.value for finding in verdict.findings if finding.figure and finding.figure.slice} >= regions
     assert any("first model" in finding.reason for finding in verdict.findings)
@@ -80,7 +81,7 @@ def test_the_report_is_the_ledgers_verdict_and_an_edit_of_it_is_named(
     fresh: Settings, candidate: ModelAddress, easy: Task
 ) -> None:
     entry, verdict = judge(fresh, easy, candidate)
-    folder = fresh.verdicts / candidate.line
+    folder = fresh.verdicts / candidate.line / TASK.name
     report = json.loads((folder / "verdict.json").read_text())
     assert report["ledger"]["hash"] == entry.hash
     assert digests.of_file(folder / "answers.parquet") == verdict.evidence.answers
@@ -92,7 +93,7 @@ def test_the_report_is_the_ledgers_verdict_and_an_edit_of_it_is_named(
     report["verdict"]["outcome"] = "failed"
     (folder / "verdict.json").write_text(json.dumps(report))
     (edited,) = [check for check in verify(fresh) if not check.ok]
-    assert edited.name == f"report of {candidate.line}"
+    assert edited.name == f"report of {candidate.line} on {TASK.name}"
     assert "edited" in str(edited.error())
 
 
@@ -149,8 +150,8 @@ def test_test_rows_in_training_are_refused_and_shown_in_a_comparison(
     ("changed", "words"),
     [
         ({"snapshot": "f" * 64}, "training snapshot is not here"),
-        ({"task": "ticket_summary"}, "trained for another task"),
-        ({"declaration": "f" * 64}, "another declaration"),
+        ({"declarations": {"ticket_summary": "f" * 64}}, "trained for another task"),
+        ({"declarations": {TASK.name: "f" * 64}}, "another declaration"),
     ],
 )
 def test_a_version_of_another_origin_is_refused(

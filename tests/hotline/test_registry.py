@@ -104,7 +104,7 @@ def test_a_record_whose_digest_does_not_fit_its_files_is_refused(tmp_path: Path)
 
 def test_an_address_is_read_back_from_the_registry(client: Any, run_id: str, line: str, tmp_path: Path) -> None:
     address = registry.register(client, line, run_id, made(tmp_path / "a"), {registry.TASK_TAG: TASK})
-    assert registry.address(client, line, "1") == (TASK, address)
+    assert registry.address(client, line, "1") == ([TASK], address)
 
 
 def test_a_version_that_is_not_there_is_unknown(client: Any, run_id: str, line: str, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Site:
         folder.mkdir(parents=True)
         classifier.save(model, folder)
         declared = declaration or digests.of_value(TASK.declaration())
-        lineage = Lineage(task=TASK.name, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None, declaration=declared)
+        lineage = Lineage(declarations={TASK.name: declared}, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
         (folder / LINEAGE_FILE).write_text(lineage.model_dump_json())
         files = digests.of_files(folder)
         digest = digests.merkle_root(files)
