@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hotline import digests
 from hotline.errors import PolicyError
 from hotline.task import Name, Profile
+from hotline.text import TextPolicy
 
 Role = Literal["gate", "operator"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -33,6 +34,8 @@ class SitePolicy(BaseModel):
     site: Name
     profile: Profile
     limits: Limits = Limits()
+    text: TextPolicy = TextPolicy()
+    """How transcripts are written in answers."""
 
     @property
     def digest(self) -> str:

@@ -1,14 +1,33 @@
-"""The versioned text normaliser shared by training and scoring."""
+"""The versioned text normaliser shared by training, serving and scoring.
+
+`normalise` is the spelling that tickets are matched in; a `TextPolicy` says how transcripts are written, `present`
+writes an answer as a site wants it, and `SCORED` is the policy under which a transcript is compared with a reference.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache, lru_cache
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from hotline import digests
 
 VERSION = 1
+"""Of `normalise`; models made of its n-grams name it."""
+RULES_VERSION = 1
+"""Of everything that a TextPolicy does."""
+DATA_FILE = Path(__file__).parent / "text.yaml"
 
 _BLANKS_BESIDE_CHINESE = re.compile(r"(?<![\x21-\x7e])\s+|\s+(?![\x21-\x7e])")
 _BLANKS = re.compile(r"\s+")
+_MARKS_OF_NUMBERS = re.compile(r"(?<=\d)([./:~])(?=\d)|(?<=\d)([%‰])")
+_OPENCC = {"simplified": "t2s", "traditional": "s2hk"}
 
 
 def normalise(text: str) -> str:
@@ -18,3 +37,126 @@ def normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).lower()
     return _BLANKS.sub(" ", _BLANKS_BESIDE_CHINESE.sub("", folded)).strip()
+
+
+class TextPolicy(BaseModel):
+    """How a transcript is written. The default changes nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    script: Literal["as is", "simplified", "traditional"] = "as is"
+    """Traditional is that of Hong Kong."""
+    digits: Literal["as is", "spoken", "written"] = "as is"
+    """Spoken: 二零二六年, 百分之三十. Written: 2026年, 30%."""
+    lone_numbers: bool = True
+    """With written digits: a number that counts or measures nothing is written in digits too (五十五 → 55)."""
+    lone_digits: bool = False
+    """With written digits: so are the numbers zero to nine (三个 → 3个)."""
+    fillers: Literal["kept", "dropped"] = "kept"
+    """嗯, 呃 and the like, which are listed in text.yaml."""
+    spelling: Literal["as is", "folded"] = "as is"
+    """Folded: NFKC (full-width to half-width), lower case, one way to write 一 in numbers."""
+    punctuation: Literal["kept", "dropped"] = "kept"
+    """Dropped: apostrophes too, but not the marks inside numbers (3.5, 30%)."""
+    blanks: Literal["kept", "dropped"] = "kept"
+
+    @property
+    def digest(self) -> str:
+        """Of the policy, the rules, their data and the libraries: texts under one digest were written alike."""
+        libraries = {"OpenCC": self.script != "as is", "wetext": self.digits != "as is"}
+        return digests.of_value(
+            {
+                "rules": RULES_VERSION,
+                "policy": self.model_dump(mode="json"),
+                "data": digests.of_file(DATA_FILE),
+                "unicode": unicodedata.unidata_version,
+                "libraries": {name: library_version(name) for name, used in libraries.items() if used},
+            }
+        )
+
+
+AS_IS = TextPolicy()
+SCORED = TextPolicy(script="simplified", digits="spoken", spelling="folded", punctuation="dropped", blanks="dropped")
+"""What character errors are counted in. Only texts with Arabic digits are read out, so this costs the others nothing:
+references that write 30% and those that write 百分之三十 are the same."""
+SCORED_WORDS = SCORED.model_copy(update={"blanks": "kept"})
+"""The same with words kept apart, for word errors."""
+
+
+def present(text: str, policy: TextPolicy) -> str:
+    """The text as the policy wants it written; characters that no rule concerns stay as they are."""
+    if policy == AS_IS or not text:
+        return text
+    if policy.spelling == "folded":
+        text = unicodedata.normalize("NFKC", text).lower()
+    if policy.fillers == "dropped":
+        text = _fillers().sub("", text)
+    text = _with_digits(text, policy)
+    if policy.script != "as is":
+        text = converter(_OPENCC[policy.script]).convert(text)
+    if policy.spelling == "folded":
+        text = text.lower().replace("幺", "一")  # numbers are read out with PM and OK
+    if policy.punctuation == "dropped":
+        text = _without_punctuation(text)
+    if policy.blanks == "dropped":
+        return _BLANKS.sub("", text)
+    return text if policy.punctuation == "kept" else _BLANKS.sub(" ", text).strip()
+
+
+@lru_cache(maxsize=1 << 16)
+def scored(text: str) -> str:
+    """The text as character errors are counted in it: script-neutral, lower case, no punctuation, no blanks."""
+    return present(text, SCORED)
+
+
+@cache
+def converter(name: str) -> Any:
+    """OpenCC's converter of that name, loaded once."""
+    import opencc
+
+    return opencc.OpenCC(name)
+
+
+@cache
+def data() -> dict[str, list[str]]:
+    """The word lists of the rules, by name: `fillers`, `not_numbers`."""
+    content: dict[str, list[str]] = yaml.safe_load(DATA_FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def _with_digits(text: str, policy: TextPolicy) -> str:
+    if policy.digits == "as is":
+        return text
+    from hotline import numerals
+
+    if policy.digits == "spoken":
+        return numerals.spoken(text)
+    return numerals.written(text, lone_numbers=policy.lone_numbers, lone_digits=policy.lone_digits)
+
+
+@cache
+def _fillers() -> re.Pattern[str]:
+    return re.compile("|".join(data()["fillers"]), re.IGNORECASE)
+
+
+class _Punctuation(dict[int, int | None]):
+    """For str.translate: marks become blanks, everything else stays; filled as characters are met."""
+
+    def __missing__(self, code: int) -> int | None:
+        kind = unicodedata.category(chr(code))
+        if chr(code) in "'’" or (kind in ("Cc", "Cf") and not chr(code).isspace()):
+            found: int | None = None
+        else:
+            found = ord(" ") if kind[0] == "P" or kind == "Sk" or chr(code) == "~" else code
+        self[code] = found
+        return found
+
+
+_PUNCTUATION = _Punctuation()
+
+
+def _without_punctuation(text: str) -> str:
+    parts = _MARKS_OF_NUMBERS.split(text)
+    return "".join(
+        part if number % 3 else part.translate(_PUNCTUATION) for number, part in enumerate(parts) if part is not None
+    )

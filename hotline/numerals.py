@@ -1,0 +1,155 @@
+"""Numbers as they are said and as they are written, by the transducers of wetext (WeTextProcessing).
+
+The library's own chain can answer with nothing (its released verbaliser does not know the numbers zero to nine) and
+escapes quotation marks, so numbers are taken token by token: what the library cannot verbalise stays as it was said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from hotline.text import converter, data
+
+_NUMERALS = "零〇一二三四五六七八九十百千万亿兆两幺半廿"
+_HAS_NUMERAL = re.compile(f"[{_NUMERALS}萬億兩]")
+_CLAUSE_END = re.compile(r"((?<!\d)[,:]|[,:](?!\d)|[，。！？；：、!?;\n]+)")
+_DIGITS = dict(zip("零〇一二两三四五六七八九", "001223456789", strict=True))
+_LONE = re.compile(r"(正负|负|)([零〇一二两三四五六七八九])(?![十百千万亿兆点])")
+_AFTER_DIGIT = re.compile(r"(\d)([零一二两三四五六七八九])")
+_SIGNS = {"": "", "负": "-", "正负": "±"}
+_KILO = re.compile(r"[一二两三四五六七八九]千(?:克|米|瓦|卡|焦|伏|赫|帕)")
+_AMOUNT = re.compile(r"(?:正负|负)?[零一二两三四五六七八九]*(?:[十百千万亿兆]|点)[零一二两三四五六七八九十百千万亿兆]*")
+"""A number as against a row of digits or an address, which are written in digits wherever they stand."""
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A stretch of text that the library took for one thing: a number with its unit, a date, one character."""
+
+    kind: str
+    said: str
+    tagged: str
+
+
+def written(text: str, *, lone_numbers: bool = True, lone_digits: bool = False) -> str:
+    """Numbers in digits: 二零二六年三月 → 2026/03, 百分之三十 → 30%; the script of all else stays.
+
+    `lone_numbers`: also those that count nothing (五十五 → 55). `lone_digits`: also zero to nine (三个 → 3个).
+    """
+    parts = []
+    for clause in _CLAUSE_END.split(text):
+        parts.append(_written(clause, lone_numbers, lone_digits) if _HAS_NUMERAL.search(clause) else clause)
+    return "".join(parts)
+
+
+def spoken(text: str) -> str:
+    """Digits in words, as they are read out: 2026年 → 二零二六年, 30% → 百分之三十; English in English words."""
+    if not re.search(r"[0-9]", text):
+        return text
+    chinese = any("\u4e00" <= character <= "\u9fff" for character in text) or text.strip().isdigit()
+    language = "zh" if chinese else "en"
+    return "".join(_spoken(clause, language) for clause in _CLAUSE_END.split(text))
+
+
+@lru_cache(maxsize=1 << 12)
+def _spoken(clause: str, language: str) -> str:
+    if not re.search(r"[0-9]", clause):
+        return clause
+    from wetext import Normalizer
+
+    said: str = Normalizer(lang=language, operator="tn").normalize(clause)
+    said = re.sub(r'\\(["\\])', r"\1", said)  # quotation marks leave the library escaped
+    start, end = len(clause) - len(clause.lstrip()), len(clause.rstrip())
+    return clause[:start] + said + clause[end:] if said else clause
+
+
+@lru_cache(maxsize=1 << 12)
+def _written(clause: str, lone_numbers: bool, lone_digits: bool) -> str:
+    """A clause with its numbers in digits; words that only look like numbers are cut out first."""
+    whole, position = [], 0
+    for word in _not_numbers().finditer(clause):
+        whole += [_numbers(clause[position : word.start()], lone_numbers, lone_digits), word.group()]
+        position = word.end()
+    return "".join([*whole, _numbers(clause[position:], lone_numbers, lone_digits)])
+
+
+def _numbers(text: str, lone_numbers: bool, lone_digits: bool) -> str:
+    text = text.replace("廿", "二十")
+    plain = converter("t2s").convert(text)
+    if len(plain) != len(text):  # a phrase of another length: the places of characters would be lost
+        plain = text
+    found, position = [], 0
+    for token in _tokens(plain, lone_digits):
+        if plain[position : position + len(token.said)] != token.said:
+            return text
+        original = text[position : position + len(token.said)]
+        position += len(token.said)
+        found.append(_restored(original, token.said, _digits(token, lone_numbers, lone_digits)))
+    return "".join(found) + text[position:]
+
+
+def _restored(original: str, plain: str, result: str) -> str:
+    """`result` with the characters that were simplified for the library as they were: 三百個 → 300個."""
+    if result == plain:
+        return original
+    before = {simple: form for simple, form in zip(plain, original, strict=True) if simple != form}
+    return "".join(before.get(character, character) for character in result)
+
+
+def _digits(token: _Token, lone_numbers: bool, lone_digits: bool) -> str:
+    if token.kind == "char":
+        return token.said
+    if token.kind == "cardinal" and not lone_numbers and _AMOUNT.fullmatch(token.said):
+        return token.said
+    if lone_digits and _KILO.match(token.said):  # else 一千克 is 1000g and not 1kg
+        return _lone(token)
+    result = _verbalised(token.tagged)
+    if not result:
+        return _lone(token)
+    return _AFTER_DIGIT.sub(lambda pair: f"{pair[1]} {_DIGITS[pair[2]]}", result) if lone_digits else result
+
+
+def _lone(token: _Token) -> str:
+    """A number from zero to nine and its unit. The library verbalises ten and more, so it is asked for ten more."""
+    match = _LONE.match(token.said)
+    if match is None:
+        return token.said
+    sign, digit = _SIGNS[match[1]], _DIGITS[match[2]]
+    unit = token.said[match.end() :]
+    if unit and digit != "0":
+        numeral = "二" if match[2] == "两" else match[2]
+        teen = _verbalised(f'{token.kind} {{ value: "十{numeral}{unit}" }}')
+        if teen.startswith(f"1{digit}"):
+            return sign + teen[1:]
+    return sign + digit + unit
+
+
+def _tokens(text: str, lone_digits: bool) -> Iterator[_Token]:
+    """The library's tokens, in order; none when it has no reading."""
+    from wetext import tag
+    from wetext.token_parser import TokenParser
+
+    tagged = tag(text, "zh", "itn", enable_0_to_9=lone_digits) if text.strip() else ""
+    if not tagged:
+        return
+    parser = TokenParser("zh", "itn")
+    parser.parse(tagged)
+    for token in parser.tokens:
+        said = "".join(value for name, value in token.members.items() if name != "preserve_order")
+        yield _Token(token.name, re.sub(r'\\(["\\])', r"\1", said), token.string(parser.orders))
+
+
+@lru_cache(maxsize=1 << 14)
+def _verbalised(tagged: str) -> str:
+    """The token in digits, empty when the library cannot."""
+    from wetext import verbalize
+
+    return str(verbalize(tagged, "zh", "itn"))
+
+
+@cache
+def _not_numbers() -> re.Pattern[str]:
+    return re.compile("|".join(data()["not_numbers"]))
