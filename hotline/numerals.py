@@ -14,14 +14,17 @@ from functools import cache, lru_cache
 from hotline.text import converter, data
 
 _NUMERALS = "零〇一二三四五六七八九十百千万亿兆两幺半廿"
+_POWERS = tuple("十百千万亿兆")
 _HAS_NUMERAL = re.compile(f"[{_NUMERALS}萬億兩]")
 _CLAUSE_END = re.compile(r"((?<!\d)[,:]|[,:](?!\d)|[，。！？；：、!?;\n]+)")
 _DIGITS = dict(zip("零〇一二两三四五六七八九", "001223456789", strict=True))
-_LONE = re.compile(r"(正负|负|)([零〇一二两三四五六七八九])(?![十百千万亿兆点])")
+_LONE = re.compile(r"(正负|负|)([零〇一二两三四五六七八九])(?![零一二三四五六七八九十百万亿兆点])")
 _AFTER_DIGIT = re.compile(r"(\d)([零一二两三四五六七八九])")
 _SIGNS = {"": "", "负": "-", "正负": "±"}
 _KILO = re.compile(r"[一二两三四五六七八九]千(?:克|米|瓦|卡|焦|伏|赫|帕)")
-_AMOUNT = re.compile(r"(?:正负|负)?[零一二两三四五六七八九]*(?:[十百千万亿兆]|点)[零一二两三四五六七八九十百千万亿兆]*")
+_AMOUNT = re.compile(
+    r"(?:正负|负)?(?:[零一二两三四五六七八九]|[零一二两三四五六七八九]*[十百千万亿兆][零一二两三四五六七八九十百千万亿兆]*)"
+)
 """A number as against a row of digits or an address, which are written in digits wherever they stand."""
 
 
@@ -87,7 +90,9 @@ def _numbers(text: str, lone_numbers: bool, lone_digits: bool) -> str:
             return text
         original = text[position : position + len(token.said)]
         position += len(token.said)
-        found.append(_restored(original, token.said, _digits(token, lone_numbers, lone_digits)))
+        torn = token.said in _DIGITS and plain[position : position + 1] in _POWERS  # 零百 is no number, nor 0百
+        result = token.said if torn else _digits(token, lone_numbers, lone_digits)
+        found.append(_restored(original, token.said, result))
     return "".join(found) + text[position:]
 
 
