@@ -17,6 +17,11 @@ _NUMERALS = "零〇一二三四五六七八九十百千万亿兆两幺半廿"
 _POWERS = tuple("十百千万亿兆")
 _HAS_NUMERAL = re.compile(f"[{_NUMERALS}萬億兩]")
 _CLAUSE_END = re.compile(r"((?<!\d)[,:]|[,:](?!\d)|[，。！？；：、!?;\n]+)")
+_HAS_DIGIT = re.compile(r"[0-9]")
+_HALF_WIDTH = {ord(wide): narrow for wide, narrow in zip("０１２３４５６７８９％．", "0123456789%.", strict=True)}
+_WIDE_COLON = re.compile(r"(?<=[0-9])：(?=[0-9])")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_ENGLISH = re.compile(r"[a-z]{3,}|[a-z]+ [a-z]+")
 _DIGITS = dict(zip("零〇一二两三四五六七八九", "001223456789", strict=True))
 _LONE = re.compile(r"(正负|负|)([零〇一二两三四五六七八九])(?![零一二三四五六七八九十百万亿兆点])")
 _AFTER_DIGIT = re.compile(r"(\d)([零一二两三四五六七八九])")
@@ -49,24 +54,25 @@ def written(text: str, *, lone_numbers: bool = True, lone_digits: bool = False) 
 
 
 def spoken(text: str) -> str:
-    """Digits in words, as they are read out: 2026年 → 二零二六年, 30% → 百分之三十; English in English words."""
-    if not re.search(r"[0-9]", text):
+    """Digits in words, as they are read out: 2026年 → 二零二六年, 30% → 百分之三十; in an English text in English."""
+    if not re.search(r"\d", text):
         return text
-    chinese = any("\u4e00" <= character <= "\u9fff" for character in text) or text.strip().isdigit()
-    language = "zh" if chinese else "en"
-    return "".join(_spoken(clause, language) for clause in _CLAUSE_END.split(text))
+    text = _WIDE_COLON.sub(":", text.translate(_HALF_WIDTH))
+    language = "en" if _ENGLISH.search(text) and not _HAN.search(text) else "zh"
+    clauses = _CLAUSE_END.split(text)
+    return "".join(_spoken(clause, language) if _HAS_DIGIT.search(clause) else clause for clause in clauses)
 
 
 @lru_cache(maxsize=1 << 12)
 def _spoken(clause: str, language: str) -> str:
-    if not re.search(r"[0-9]", clause):
-        return clause
-    from wetext import Normalizer
+    """A clause with its digits read out; as it was where the library has no reading."""
+    from wetext import reorder, tag, verbalize
 
-    said: str = Normalizer(lang=language, operator="tn").normalize(clause)
-    said = re.sub(r'\\(["\\])', r"\1", said)  # quotation marks leave the library escaped
-    start, end = len(clause) - len(clause.lstrip()), len(clause.rstrip())
-    return clause[:start] + said + clause[end:] if said else clause
+    plain = clause.strip()
+    tagged = tag(plain, language, "tn")
+    said = verbalize(reorder(tagged, language, "tn"), language, "tn") if tagged else ""
+    start = len(clause) - len(clause.lstrip())
+    return clause[:start] + _unescaped(said) + clause[start + len(plain) :] if said else clause
 
 
 @lru_cache(maxsize=1 << 12)
@@ -144,7 +150,12 @@ def _tokens(text: str, lone_digits: bool) -> Iterator[_Token]:
     parser.parse(tagged)
     for token in parser.tokens:
         said = "".join(value for name, value in token.members.items() if name != "preserve_order")
-        yield _Token(token.name, re.sub(r'\\(["\\])', r"\1", said), token.string(parser.orders))
+        yield _Token(token.name, _unescaped(said), token.string(parser.orders))
+
+
+def _unescaped(text: str) -> str:
+    """Quotation marks and backslashes as they were before the library saw them."""
+    return re.sub(r'\\(["\\])', r"\1", text)
 
 
 @lru_cache(maxsize=1 << 14)

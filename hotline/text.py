@@ -54,8 +54,8 @@ class TextPolicy(BaseModel):
     """With written digits: so are the numbers zero to nine (三个 → 3个)."""
     fillers: Literal["kept", "dropped"] = "kept"
     """嗯, 呃 and the like, which are listed in text.yaml."""
-    spelling: Literal["as is", "folded"] = "as is"
-    """Folded: NFKC (full-width to half-width), lower case, one way to write 一 in numbers."""
+    spelling: Literal["as is", "half width", "folded"] = "as is"
+    """Half width: marks, letters and digits of ASCII. Folded: NFKC, lower case, one way to write 一 in numbers."""
     punctuation: Literal["kept", "dropped"] = "kept"
     """Dropped: apostrophes too, but not the marks inside numbers (3.5, 30%)."""
     blanks: Literal["kept", "dropped"] = "kept"
@@ -87,8 +87,7 @@ def present(text: str, policy: TextPolicy) -> str:
     """The text as the policy wants it written; characters that no rule concerns stay as they are."""
     if policy == AS_IS or not text:
         return text
-    if policy.spelling == "folded":
-        text = unicodedata.normalize("NFKC", text).lower()
+    text = _spelt(text, policy)
     if policy.fillers == "dropped":
         text = _fillers().sub("", text)
     text = _with_digits(text, policy)
@@ -101,6 +100,16 @@ def present(text: str, policy: TextPolicy) -> str:
     if policy.blanks == "dropped":
         return _BLANKS.sub("", text)
     return text if policy.punctuation == "kept" else _BLANKS.sub(" ", text).strip()
+
+
+def _spelt(text: str, policy: TextPolicy) -> str:
+    if policy.spelling == "folded":
+        return unicodedata.normalize("NFKC", text).lower()
+    if policy.spelling == "half width":
+        from wetext import postprocess
+
+        return re.sub(r"\S+", lambda word: str(postprocess(word[0], full_to_half=True)) or word[0], text)
+    return text
 
 
 @lru_cache(maxsize=1 << 16)

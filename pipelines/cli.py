@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hotline.errors import HotlineError
-from pipelines.commands import corpora, models, site
+from pipelines.commands import corpora, models, site, texts
 from pipelines.commands import serving as endpoints
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
+app.add_typer(texts.text_app, name="text")
 for module in (site, corpora, models, endpoints):
     module.add_to(app)
 
