@@ -56,7 +56,9 @@ def candidate(workspace: Settings) -> ModelAddress:
     from training.fit import train
     from training.recipe import load
 
-    return train(workspace, load(workspace.recipes / "tickets.yaml"))
+    address = train(workspace, load(workspace.recipes / "tickets.yaml"))
+    assert address is not None
+    return address
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 import time
 import warnings
@@ -21,7 +22,8 @@ from hotline.labels import LabelTree
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
-from training import batches, track
+from training import distributed, track
+from training.batches import Batches
 from training.module import FamilyModule
 from training.progress import callbacks
 from training.recipe import Recipe
@@ -31,16 +33,20 @@ MODEL_FILE = "model.json"
 log = logging.getLogger(__name__)
 
 
-def train(settings: Settings, recipe: Recipe) -> ModelAddress:
+def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
     """Train the recipe and register what comes out; writes `model.json` for the steps that follow.
 
+    On several devices every rank runs this; the first one tracks and registers, the others give None.
     Raises UnavailableError when MLflow does not answer, UnknownName without a snapshot, ContractError when the
     recipe's filter leaves nothing to learn from.
     """
-    client = registry.connect(settings.tracking_uri)
     task = recipe.find_task()
-    snapshot = open_snapshot(settings, task, recipe.data.snapshot)
-    training, validation = (_rows(snapshot, recipe, split) for split in ("train", "validation"))
+    if not distributed.leads():
+        snapshot, training, validation = _data(settings, recipe, task)
+        fit(recipe, task, _tree(snapshot), training, validation)
+        return None
+    client = registry.connect(settings.tracking_uri)
+    snapshot, training, validation = _data(settings, recipe, task)
     lineage = Lineage(
         declarations={each.name: digests.of_value(each.declaration()) for each in recipe.find_tasks()},
         snapshot=snapshot.digest,
@@ -51,12 +57,7 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
     with track.run(settings, client, recipe, task, lineage) as run_id:
         started = time.perf_counter()
         family, model = fit(
-            recipe,
-            task,
-            snapshot.tree if task.label_field else None,
-            training,
-            validation,
-            logger=track.lightning_logger(settings, run_id),
+            recipe, task, _tree(snapshot), training, validation, logger=track.lightning_logger(settings, run_id)
         )
         figures = family.finish(model, validation.inputs, validation.targets)
         figures |= validation_scores(task, family, model, validation)
@@ -70,6 +71,15 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress:
     return address
 
 
+def _data(settings: Settings, recipe: Recipe, task: Task) -> tuple[Snapshot, Rows, Rows]:
+    snapshot = open_snapshot(settings, task, recipe.data.snapshot)
+    return snapshot, _rows(snapshot, recipe, "train"), _rows(snapshot, recipe, "validation")
+
+
+def _tree(snapshot: Snapshot) -> LabelTree | None:
+    return snapshot.tree if snapshot.manifest.tree else None
+
+
 def fit(
     recipe: Recipe, task: Task, tree: LabelTree | None, training: Rows, validation: Rows, *, logger: Any = False
 ) -> tuple[Family, torch.nn.Module]:
@@ -77,31 +87,46 @@ def fit(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises at INFO
     pl.seed_everything(recipe.seed, verbose=False)
     family = families.find(task.family)
-    model = family.create(recipe.model, task, tree, training.inputs, training.targets)
-    loader = batches.training_loader(family, model, training, recipe.trainer.batch_rows, recipe.seed)
-    checks = batches.validation_loader(family, model, validation, recipe.trainer.batch_rows)
-    module = FamilyModule(family, model, recipe.optimiser, len(loader) * recipe.trainer.max_epochs)
+
+    def fresh() -> torch.nn.Module:
+        return family.create(recipe.model, task, tree, training.inputs, training.targets)
+
+    model = fresh()
+    data = Batches(family, model, training, validation, recipe.trainer.batch_rows, recipe.seed)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        trainer = pl.Trainer(
-            max_epochs=recipe.trainer.max_epochs,
-            accelerator=recipe.trainer.accelerator,
-            devices=1,
-            precision=recipe.trainer.precision,
-            gradient_clip_val=recipe.optimiser.gradient_clip,
-            default_root_dir=scratch,
-            logger=logger,
-            callbacks=callbacks(),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-        )
-        trainer.fit(module, loader, checks)
-    return family, model.eval()
+        for words in (".*does not have many workers.*", ".*LeafSpec.*", ".*find_unused_parameters.*"):
+            warnings.filterwarnings("ignore", words)
+        trainer = _trainer(recipe, logger, scratch)
+        steps = data.steps(trainer.world_size) * recipe.trainer.max_epochs
+        trainer.fit(FamilyModule(family, model, recipe.optimiser, steps), datamodule=data)
+    if recipe.trainer.deepspeed is not None:
+        with distributed.whole_weights(model, recipe.trainer) as weights:
+            model = fresh()
+            model.load_state_dict(weights)
+    return family, model.float().eval()
+
+
+def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
+    section = recipe.trainer
+    if section.devices > 1 and not distributed.on_cuda(section):
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // section.devices))
+    return pl.Trainer(
+        max_epochs=section.max_epochs,
+        accelerator=section.accelerator,
+        devices=section.devices,
+        strategy=distributed.strategy(section),
+        precision=section.precision,
+        gradient_clip_val=recipe.optimiser.gradient_clip,
+        default_root_dir=scratch,
+        logger=logger,
+        callbacks=callbacks(),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
 
 
 def validation_scores(task: Task, family: Family, model: torch.nn.Module, rows: Rows) -> dict[str, float]:

@@ -32,12 +32,12 @@ class FamilyModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, torch.Tensor], _: int) -> torch.Tensor:
         loss = self.family.loss(self.model, batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=_rows(batch))
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=_rows(batch))
         return loss
 
     def validation_step(self, batch: Mapping[str, torch.Tensor], _: int) -> None:
         loss = self.family.loss(self.model, batch)
-        self.log("validation/loss", loss, prog_bar=True, batch_size=_rows(batch))
+        self.log("validation/loss", loss, prog_bar=True, batch_size=_rows(batch), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         groups = self.family.parameter_groups(self.model, self.optimiser.learning_rate, self.optimiser.weight_decay)
@@ -50,4 +50,4 @@ class FamilyModule(pl.LightningModule):
 
 
 def _rows(batch: Mapping[str, torch.Tensor]) -> int:
-    return len(batch["target"])
+    return len(next(iter(batch.values())))

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hotline import digests, tasks
 from hotline.errors import HotlineError, RecipeError, UnknownName
@@ -50,8 +60,19 @@ class OptimiserSection(Section):
 class TrainerSection(Section):
     max_epochs: Annotated[int, Field(ge=1, le=1000)]
     batch_rows: Annotated[int, Field(ge=1, le=65_536)]
+    """Rows of one batch on one device."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes on this machine, one per device; more than one needs `deepspeed`."""
+    deepspeed: dict[str, Any] | None = None
+    """DeepSpeed's own configuration, word for word: a mapping, or the path of a JSON file beside the recipe."""
+
+    @model_validator(mode="after")
+    def _several_devices_have_a_strategy(self) -> TrainerSection:
+        if self.devices > 1 and self.deepspeed is None:
+            raise ValueError("devices: more than one needs deepspeed: ../deepspeed/zero1.json, or a mapping")
+        return self
 
 
 class Recipe(Section):
@@ -117,6 +138,7 @@ def parse(content: Any, where: str) -> Recipe:
     """A recipe from parsed YAML. Raises RecipeError with all problems at once."""
     if not isinstance(content, dict):
         raise RecipeError("the recipe is not a mapping", where=where, found=type(content).__name__)
+    content = _with_deepspeed(content, Path(where).parent)
     options, problems = _model_section(content)
     try:
         recipe = Recipe.model_validate({**content, "model": options or Section()})
@@ -130,6 +152,24 @@ def parse(content: Any, where: str) -> Recipe:
             next=f"edit {where}",
         )
     return recipe
+
+
+def _with_deepspeed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The recipe with the named DeepSpeed file's content in its place, so that the recipe's digest covers it."""
+    section = content.get("trainer")
+    if not isinstance(section, dict) or not isinstance(named := section.get("deepspeed"), str):
+        return content
+    path = folder / named
+    try:
+        return {**content, "trainer": {**section, "deepspeed": json.loads(path.read_text(encoding="utf-8"))}}
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            "the DeepSpeed configuration cannot be read",
+            where=f"trainer.deepspeed: {named}",
+            found=getattr(error, "strerror", None) or error,
+            expected=f"a JSON file at {path}",
+            next=f"ls {path.parent}",
+        ) from error
 
 
 def _model_section(content: Mapping[str, Any]) -> tuple[BaseModel | None, list[str]]:

@@ -83,6 +83,11 @@ def size(given: Input) -> float:
     return sum(sound) if sound else float(sum(len(value) for value in values if isinstance(value, str)))
 
 
+def is_sound(given: Input) -> bool:
+    """Whether the input is audio."""
+    return any(isinstance(getattr(given, name), Audio) for name in type(given).model_fields)
+
+
 def answer(family: Family, model: Any, inputs: Sequence[Input], batch_rows: int = 64) -> list[Answer]:
     """Answers in the order of `inputs`: the one path that evaluation and the replicas both take.
 

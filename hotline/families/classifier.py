@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from hotline.digests import canonical_json
 from hotline.errors import InputError, IntegrityError
+from hotline.families.bases import base_digest as pretrained_digest
 from hotline.families.classifier_options import ClassifierOptions, NgramOptions
 from hotline.families.encoders import PretrainedEncoder
-from hotline.families.encoders import base_digest as pretrained_digest
 from hotline.families.ngrams import NgramEncoder
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task

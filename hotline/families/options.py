@@ -7,5 +7,6 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from hotline.families.classifier_options import ClassifierOptions
+from hotline.families.transcriber_options import TranscriberOptions
 
-OPTIONS: Mapping[str, type[BaseModel]] = {"classifier": ClassifierOptions}
+OPTIONS: Mapping[str, type[BaseModel]] = {"classifier": ClassifierOptions, "transcriber": TranscriberOptions}

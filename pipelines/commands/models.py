@@ -39,6 +39,8 @@ def train(
     from training.fit import train as run
 
     address = run(here, resolved)
+    if address is None:
+        return  # another rank of the same run
     if json:
         output.as_json(address.model_dump(mode="json"))
     else:

@@ -1,0 +1,184 @@
+"""What hears: acoustic models behind one interface, made from scratch. Pretrained ones are in pretrained_speech.py.
+
+Legend: B clips, F frames, L outputs, D width, V symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hotline.families import ctc
+from hotline.families.characters import Characters
+from hotline.families.speech_features import FRAME_SECONDS, LogMel, Wave
+from hotline.families.transcriber_options import Augmentation, CtcOptions
+
+IGNORED = -100
+"""Padding of target numbers."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One reading of a clip: its text in pieces (characters or words) with seconds and probabilities, best guess."""
+
+    pieces: tuple[tuple[str, float, float, float], ...]
+    """(text, start seconds, end seconds, probability)"""
+    confidence: float
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(piece[0] for piece in self.pieces).split())
+
+
+class Recogniser(Protocol):
+    """Sound → hidden states → readings."""
+
+    sample_rate_hz: int
+    width: int
+
+    def features(
+        self, waves: Sequence[Wave], options: Augmentation | None, draws: Sequence[np.random.Generator] | None
+    ) -> dict[str, Tensor]:
+        """Batch tensors of sound."""
+
+    def labels(self, texts: Sequence[str]) -> Tensor:
+        """Target numbers (B, U), padded with IGNORED."""
+
+    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """hidden_BLD and mask_BL."""
+
+    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
+        """Mean loss per symbol of the targets: a scalar."""
+
+    def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
+        """The state that `decode` reads: tensors only."""
+
+    def decode(self, state: Any, seconds: Sequence[float], beams: int) -> list[list[Heard]]:
+        """For every clip its readings, best first."""
+
+
+class CtcRecogniser(nn.Module):
+    """FastConformer with a CTC head over characters, from scratch."""
+
+    def __init__(self, options: CtcOptions, characters: Characters) -> None:
+        super().__init__()
+        from transformers import ParakeetEncoder, ParakeetEncoderConfig
+
+        self.options, self.characters = options, characters
+        self.sample_rate_hz, self.width = options.sample_rate_hz, options.width
+        self.log_mel = LogMel(options.sample_rate_hz, options.mel_bins)
+        self.output_seconds = FRAME_SECONDS * options.subsampling
+        self.encoder: Any = ParakeetEncoder(
+            ParakeetEncoderConfig(
+                hidden_size=options.width,
+                num_hidden_layers=options.layers,
+                num_attention_heads=options.heads,
+                intermediate_size=4 * options.width,
+                conv_kernel_size=options.kernel,
+                subsampling_factor=options.subsampling,
+                subsampling_conv_channels=options.stem_channels,
+                num_mel_bins=options.mel_bins,
+                dropout=options.dropout,
+                activation_dropout=options.dropout,
+                attention_dropout=options.dropout,
+                layerdrop=0.0,
+                scale_input=False,
+            )
+        )
+        self.head = nn.Linear(options.width, len(characters))
+        reinitialise(self)
+
+    def features(
+        self,
+        waves: Sequence[Wave],
+        options: Augmentation | None = None,
+        draws: Sequence[np.random.Generator] | None = None,
+    ) -> dict[str, Tensor]:
+        return self.log_mel(waves, options, draws)
+
+    def labels(self, texts: Sequence[str]) -> Tensor:
+        return padded([self.characters.encode(text) for text in texts])
+
+    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        said = self.encoder(input_features=batch["features_BFM"], attention_mask=batch["mask_BF"])
+        return said.last_hidden_state, said.attention_mask
+
+    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
+        return ctc_loss(self.head(hidden_BLD), mask_BL, labels_BU, ctc.BLANK)
+
+    def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
+        return {"scores_BLV": functional.log_softmax(self.head(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}
+
+    def decode(self, state: Any, seconds: Sequence[float], beams: int) -> list[list[Heard]]:
+        return [
+            readings_of(scores_LV, beams, ctc.BLANK, self.characters.character, self.output_seconds)
+            for scores_LV in trimmed(state)
+        ]
+
+
+def trimmed(state: Any) -> list[ctc.LogProbabilities]:
+    """Every clip's own frames of scores_BLV."""
+    lengths = state["mask_BL"].sum(1).tolist()
+    return [scores_LV[:length].cpu().numpy() for scores_LV, length in zip(state["scores_BLV"], lengths, strict=True)]
+
+
+def readings_of(
+    scores_LV: ctc.LogProbabilities, beams: int, blank: int, character: Any, output_seconds: float
+) -> list[Heard]:
+    """The best readings of one clip's CTC scores."""
+    if beams == 1:
+        ways = [ctc.greedy(scores_LV, blank)]
+    else:
+        ways = [ctc.align(scores_LV, symbols, blank) for symbols, _ in ctc.beam(scores_LV, beams, blank)]
+    return [_heard(pieces, character, output_seconds) for pieces in ways]
+
+
+def _heard(pieces: Sequence[ctc.Piece], character: Any, output_seconds: float) -> Heard:
+    said = tuple((character(p.symbol), p.start * output_seconds, p.end * output_seconds, p.probability) for p in pieces)
+    return Heard(said, confidence([piece.probability for piece in pieces]))
+
+
+def confidence(probabilities: Sequence[float]) -> float:
+    """Geometric mean of the probabilities of what was said; 0 when nothing was."""
+    return float(np.exp(np.log(np.maximum(probabilities, 1e-9)).mean())) if len(probabilities) else 0.0
+
+
+def ctc_loss(logits_BLV: Tensor, mask_BL: Tensor, labels_BU: Tensor, blank: int) -> Tensor:
+    """Sum of the clips' CTC losses over the number of their symbols; clips too short for their text count as 0."""
+    scores_LBV = functional.log_softmax(logits_BLV.float(), dim=-1).transpose(0, 1)
+    known_BU = labels_BU != IGNORED
+    total = functional.ctc_loss(
+        scores_LBV,
+        labels_BU.clamp_min(0),
+        mask_BL.sum(1),
+        known_BU.sum(1),
+        blank=blank,
+        reduction="sum",
+        zero_infinity=True,
+    )
+    return total / known_BU.sum().clamp_min(1)
+
+
+def padded(numbers: Sequence[Sequence[int]]) -> Tensor:
+    """Lists of numbers as one tensor, padded with IGNORED."""
+    table = torch.full((len(numbers), max(1, max(map(len, numbers), default=1))), IGNORED, dtype=torch.long)
+    for row, each in zip(table, numbers, strict=True):
+        row[: len(each)] = torch.tensor(each, dtype=torch.long)
+    return table
+
+
+def reinitialise(module: nn.Module) -> None:
+    """PyTorch's own initialisation for every linear and convolutional layer.
+
+    The 0.02 of transformers' configurations shrinks a convolutional stem until the encoder no longer sees its input,
+    and training stays at the level of a language model without any error.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            layer.reset_parameters()

@@ -1,0 +1,290 @@
+"""Family `transcriber`: a recogniser for what is said, and a head for the dialect that it is said in.
+
+Which of the two answers, the task's target says: one with a text is transcribed, one with a label is the dialect's tag.
+Legend: B clips, L outputs, D width, K dialects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hotline.audio import Audio
+from hotline.dialects import UNKNOWN
+from hotline.digests import canonical_json
+from hotline.errors import HotlineError, IntegrityError
+from hotline.families import speech_features
+from hotline.families.recognisers import IGNORED, Heard, Recogniser
+from hotline.families.transcriber_options import PretrainedSpeechOptions, TranscriberOptions
+from hotline.labels import LabelTree
+from hotline.task import Answer, Input, Target, Task
+
+WEIGHTS_FILE, MODEL_FILE, DECLARATION_FILE, BASE_FOLDER = "model.safetensors", "transcriber.json", "task.json", "base"
+SENTENCE_ENDS = "。？！?!."
+TOLD_SHARE = 0.97
+"""Of the validation clips that the dialect head gets right, the share that stays above its floor."""
+MINIMUM_SENSITIVITY = 1e-2
+
+
+class Transcriber(nn.Module):
+    """A recogniser and a dialect head over the mean of its hidden states."""
+
+    dialect_floor: Tensor
+
+    def __init__(self, task: Task, options: TranscriberOptions, recogniser: Any, dialects: Sequence[str]) -> None:
+        super().__init__()
+        self.task, self.options, self.dialects = task, options, list(dialects)
+        self.recogniser: Any = recogniser
+        self.dialect_head = nn.Linear(recogniser.width, max(1, len(self.dialects)))
+        self.register_buffer("dialect_floor", torch.zeros(()))
+
+    @property
+    def audio_field(self) -> str:
+        return str(self.task.audio_field)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the task wants the text."""
+        return "text" in self.task.target.model_fields
+
+
+def base_digest(options: TranscriberOptions) -> str | None:
+    """Digest of the pretrained files; None from scratch."""
+    if not isinstance(options.root, PretrainedSpeechOptions):
+        return None
+    from hotline.families import pretrained_speech
+
+    return pretrained_speech.base_digest(options.root)
+
+
+def create(
+    options: TranscriberOptions,
+    task: Task,
+    tree: LabelTree | None,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+) -> Transcriber:
+    """A fresh transcriber whose characters and dialects come from the training targets.
+
+    Raises HotlineError when its encoder does not react to its input.
+    """
+    from hotline.families import making
+
+    dialects = sorted({_dialect(target) for target in targets} - {UNKNOWN})
+    recogniser = making.fresh(options.root, [_text(target) for target in targets])
+    model = Transcriber(task, options, recogniser, dialects)
+    refuse_deaf(model.recogniser)
+    return model
+
+
+def refuse_deaf(recogniser: Recogniser) -> None:
+    """Raises HotlineError when the encoder gives nearly the same for two different sounds: it could learn nothing."""
+    found = sensitivity(recogniser)
+    if found < MINIMUM_SENSITIVITY:
+        raise HotlineError(
+            "the fresh encoder does not react to what it hears; training it would learn a language model only",
+            where="model",
+            found=f"relative difference of {found:.1e} between two random sounds",
+            expected=f"at least {MINIMUM_SENSITIVITY:g}",
+            next="change the model's sizes, or start from a pretrained base",
+        )
+
+
+def sensitivity(recogniser: Any) -> float:
+    """How far apart the hidden states of two random sounds are, relative to their size."""
+    draw = np.random.default_rng(0)
+    waves = [draw.normal(0, 0.1, recogniser.sample_rate_hz).astype(np.float32) for _ in range(2)]
+    training = recogniser.training
+    recogniser.eval()
+    with torch.inference_mode():
+        hidden_BLD, _ = recogniser.encode(recogniser.features(waves, None, None))
+    recogniser.train(training)
+    varied = hidden_BLD - hidden_BLD.mean(dim=(0, 1), keepdim=True)
+    return float((hidden_BLD[0] - hidden_BLD[1]).norm() / hidden_BLD.norm()) if varied.norm() > 0 else 0.0
+
+
+def save(model: Transcriber, folder: Path) -> None:
+    """model.safetensors, transcriber.json (options, characters, dialects), task.json, and a base's own files."""
+    from hotline.families import making
+
+    save_model(model, str(folder / WEIGHTS_FILE))  # a tensor that two layers share is written once
+    described = {
+        "options": model.options.model_dump(mode="json"),
+        "dialects": model.dialects,
+        "vocabulary": making.vocabulary(model.recogniser),
+    }
+    (folder / MODEL_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / DECLARATION_FILE).write_text(canonical_json(model.task.declaration()), encoding="utf-8")
+    making.save_base(model.recogniser, folder / BASE_FOLDER)
+
+
+def load(folder: Path, task: Task) -> Transcriber:
+    """The saved transcriber, ready to answer any task of its input. Raises IntegrityError for another input."""
+    from hotline.families import making
+
+    declared = json.loads((folder / DECLARATION_FILE).read_text(encoding="utf-8"))
+    mine = json.loads(canonical_json(task.declaration()))
+    if declared["input"] != mine["input"] or (declared["task"] == task.name and declared != mine):
+        raise IntegrityError(
+            f"the model was made for another declaration of {declared['task']!r}",
+            where=str(folder / DECLARATION_FILE),
+            expected=f"the declaration of {task.name!r} in this version",
+            next="hotline train a recipe of this task again",
+        )
+    described = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+    options = TranscriberOptions.model_validate(described["options"])
+    recogniser = making.saved(options.root, described["vocabulary"], folder / BASE_FOLDER)
+    model = Transcriber(task, options, recogniser, described["dialects"])
+    load_model(model, folder / WEIGHTS_FILE)
+    return model.eval()
+
+
+def prepare(
+    model: Transcriber,
+    inputs: Sequence[Input],
+    targets: Sequence[Target] | None = None,
+    draws: Sequence[np.random.Generator] | None = None,
+) -> dict[str, Tensor]:
+    """The recogniser's tensors, seconds_B, and with targets text_BU and dialect_B; `draws` ask for augmentation."""
+    recogniser, augmentation = model.recogniser, model.options.root.augmentation
+    sounds: list[Audio] = [getattr(each, model.audio_field) for each in inputs]
+    waves = [speech_features.wave(sound, recogniser.sample_rate_hz) for sound in sounds]
+    if draws is not None:
+        waves = [
+            speech_features.perturbed(each, recogniser.sample_rate_hz, augmentation, draw)
+            for each, draw in zip(waves, draws, strict=True)
+        ]
+    batch: dict[str, Tensor] = recogniser.features(waves, augmentation, draws)
+    batch["seconds_B"] = torch.tensor([sound.seconds for sound in sounds])
+    if targets is not None:
+        numbers = {tag: number for number, tag in enumerate(model.dialects)}
+        batch["text_BU"] = recogniser.labels([_text(target) for target in targets])
+        batch["dialect_B"] = torch.tensor([numbers.get(_dialect(target), IGNORED) for target in targets])
+    return batch
+
+
+def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
+    """Loss of the text per symbol, plus the weighted cross entropy of the dialect where it is known."""
+    hidden_BLD, mask_BL = model.recogniser.encode(dict(batch))
+    total: Tensor = model.recogniser.loss(hidden_BLD, mask_BL, batch["text_BU"])
+    weight = model.options.root.dialect_weight
+    if weight and len(model.dialects) > 1 and bool((batch["dialect_B"] != IGNORED).any()):
+        logits_BK = model.dialect_head(_mean(hidden_BLD, mask_BL))
+        total = total + weight * functional.cross_entropy(logits_BK, batch["dialect_B"], ignore_index=IGNORED)
+    return total
+
+
+def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
+    """dialect_BK (probabilities), seconds_B, and the recogniser's own state where the task wants a text."""
+    hidden_BLD, mask_BL = model.recogniser.encode(dict(batch))
+    dialect_BK = model.dialect_head(_mean(hidden_BLD, mask_BL)).float().softmax(-1)
+    state = {"dialect_BK": dialect_BK, "seconds_B": batch["seconds_B"]}
+    if model.writes:
+        state["text"] = model.recogniser.readings(hidden_BLD, mask_BL, model.options.root.beams)
+    return state
+
+
+def decode(model: Transcriber, state: Any) -> Iterator[Answer]:
+    """One answer per clip: the transcript, or the dialect's tag with the others as alternatives."""
+    ranked = [_ranked(model, row) for row in state["dialect_BK"].tolist()]
+    if not model.writes:
+        yield from (_tagged(model.task, each) for each in ranked)
+        return
+    seconds = state["seconds_B"].tolist()
+    readings = model.recogniser.decode(state["text"], seconds, model.options.root.beams)
+    for heard, length, dialects in zip(readings, seconds, ranked, strict=True):
+        yield _transcribed(model.task, heard, length, dialects[0][0])
+
+
+def parameter_groups(model: Transcriber, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices only."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": learning_rate, "weight_decay": 0.0},
+    ]
+
+
+def finish(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:
+    """The probability below which the dialect is `unknown`, set on the validation split."""
+    model.eval()
+    sure = []
+    with torch.inference_mode():
+        for at in range(0, len(inputs), 32):
+            state = forward(model, prepare(model, inputs[at : at + 32]))
+            for row, target in zip(state["dialect_BK"].tolist(), targets[at : at + 32], strict=True):
+                best = int(np.argmax(row))
+                if model.dialects and model.dialects[best] == _dialect(target):
+                    sure.append(row[best])
+    if sure:
+        model.dialect_floor.fill_(float(np.quantile(sure, 1 - TOLD_SHARE)))
+    return {"validation/dialect_floor": float(model.dialect_floor)}
+
+
+def _mean(hidden_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    weight_BL1 = mask_BL.unsqueeze(-1).to(hidden_BLD.dtype)
+    return (hidden_BLD * weight_BL1).sum(1) / weight_BL1.sum(1).clamp_min(1)
+
+
+def _text(target: Target) -> str:
+    return str(getattr(target, "text", ""))
+
+
+def _dialect(target: Target) -> str:
+    return str(getattr(target, "dialect", getattr(target, "label", UNKNOWN)))
+
+
+def _ranked(model: Transcriber, probabilities: Sequence[float]) -> list[tuple[str, float]]:
+    """Tags with their probabilities, best first; `unknown` leads when the best is below the floor."""
+    if not model.dialects:
+        return [(UNKNOWN, 1.0)]
+    pairs = sorted(zip(model.dialects, probabilities, strict=True), key=lambda pair: -pair[1])
+    best = pairs[0][1]
+    return pairs if best >= float(model.dialect_floor) else [(UNKNOWN, 1.0 - best), *pairs]
+
+
+def _tagged(task: Task, ranked: Sequence[tuple[str, float]]) -> Answer:
+    made = [(task.target.model_validate({"label": tag}), min(1.0, max(0.0, share))) for tag, share in ranked]
+    return Answer(target=made[0][0], confidence=made[0][1], alternatives=tuple(made[1:]))
+
+
+def _transcribed(task: Task, readings: Sequence[Heard], seconds: float, dialect: str) -> Answer:
+    def target(heard: Heard) -> Target:
+        said = {"text": heard.text, "dialect": dialect, "segments": _segments(heard, seconds)}
+        return task.target.model_validate({name: said[name] for name in said if name in task.target.model_fields})
+
+    best, *others = readings
+    return Answer(
+        target=target(best),
+        confidence=min(1.0, best.confidence),
+        alternatives=tuple((target(other), min(1.0, other.confidence)) for other in others),
+    )
+
+
+def _segments(heard: Heard, seconds: float) -> list[dict[str, Any]]:
+    """The reading by sentences: each ends after its mark."""
+    from hotline.families.recognisers import confidence
+
+    sentences: list[list[tuple[str, float, float, float]]] = [[]]
+    for piece in heard.pieces:
+        sentences[-1].append(piece)
+        if piece[0] and piece[0][-1] in SENTENCE_ENDS:
+            sentences.append([])
+    return [
+        {
+            "start_seconds": round(min(pieces[0][1], seconds), 3),
+            "end_seconds": round(min(max(pieces[-1][2], pieces[0][1]), seconds), 3),
+            "text": text,
+            "confidence": min(1.0, confidence([piece[3] for piece in pieces])),
+        }
+        for pieces in sentences
+        if (text := "".join(piece[0] for piece in pieces).strip())
+    ]
