@@ -9,45 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hotline import digests
-from hotline.errors import InputError, UnavailableError
+from hotline.families.bases import find_base
 from hotline.families.classifier_options import PretrainedOptions
-
-
-def find_base(options: PretrainedOptions) -> Path:
-    """The folder with the base model's files, downloaded when it is a hub id.
-
-    Raises InputError for a hub id without revision or a folder without a model, UnavailableError without a hub.
-    """
-    folder = Path(options.base)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError("the base folder holds no model", where=str(folder), expected="config.json and weights")
-        return folder
-    if options.revision is None:
-        raise InputError(
-            "the base is neither a folder nor a hub id with a revision",
-            where="model.base",
-            found=options.base,
-            next="name a folder that exists, or add model.revision (a commit)",
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(options.base, revision=options.revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UnavailableError(
-            "the base model cannot be downloaded",
-            where=f"{options.base}@{options.revision}",
-            found=type(error).__name__,
-            next="copy the model into a folder and name it in model.base",
-        ) from error
-
-
-def base_digest(options: PretrainedOptions) -> str:
-    """The Merkle root over the base model's files."""
-    return digests.merkle_root(digests.of_files(find_base(options)))
 
 
 class PretrainedEncoder(nn.Module):
