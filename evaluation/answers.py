@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,19 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass
+class Pace:
+    """How long answering took, and how much sound was answered. It is no part of a verdict: times differ."""
+
+    compute_seconds: float = 0.0
+    audio_seconds: float = 0.0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """`rtf`, seconds of computing per second of sound; nothing for tasks without sound."""
+        return {"rtf": self.compute_seconds / self.audio_seconds} if self.audio_seconds else {}
+
+
 def answer_rows(
     settings: Settings,
     client: MlflowClient,
@@ -43,9 +58,11 @@ def answer_rows(
     inputs: Sequence[Input],
     *,
     progress: bool = True,
+    pace: Pace | None = None,
 ) -> list[Answer]:
     """What the registered version answers, in the order of `inputs`, from a copy whose bytes were checked.
 
+    `pace` is told how long that took, without loading.
     Raises IntegrityError for bytes or a declaration that differ, RefusedError for a model whose answers are none.
     """
     folder = registry.fetch(client, address, settings.verified)
@@ -55,6 +72,7 @@ def answer_rows(
     with _bar(f"{address.line}@{address.version}", len(inputs), progress) as advance:
         for start in range(0, len(inputs), BATCH_ROWS):
             batch = inputs[start : start + BATCH_ROWS]
+            began = time.perf_counter()
             try:
                 answers += families.answer(family, model, batch, BATCH_ROWS)
             except ValidationError as error:
@@ -64,6 +82,9 @@ def answer_rows(
                     found=error,
                     next=f"hotline train {address.line}",
                 ) from error
+            if pace is not None and task.audio_field:
+                pace.compute_seconds += time.perf_counter() - began
+                pace.audio_seconds += sum(getattr(input, task.audio_field).seconds for input in batch)
             advance(len(batch))
     return answers
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from data.store import Rows, Snapshot, open_snapshot
 from evaluation import answers, findings, leaks, report
 from evaluation.findings import Standing
-from evaluation.measure import differences, measure, slice_columns
+from evaluation.measure import differences, measure, slice_columns, slice_values
 from hotline import digests, keys, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
@@ -24,11 +24,12 @@ from hotline.policy import SitePolicy
 from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
+from hotline.text import SCORED
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydantic")
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydantic", "rapidfuzz")
 CANDIDATE, CHAMPION = "candidate", "champion"
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,14 @@ def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bo
         settings, client, task, site, address, standing_champion.record.model if standing_champion else None
     )
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
-    verdict = _verdict(settings, client, case, file, progress)
+    pace = answers.Pace()
+    verdict = _verdict(settings, client, case, file, pace, progress)
     entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
-    report.write(settings, entry, recorded)
-    report.log_figures(client, recorded)
+    report.write(settings, entry, recorded, pace.figures)
+    report.log_figures(client, recorded, pace.figures)
     return entry, recorded
 
 
@@ -132,14 +134,18 @@ def _prepare(
     return _Case(task, site, address, champion, lineage, snapshot, rows)
 
 
-def _verdict(settings: Settings, client: MlflowClient, case: _Case, file: Path, progress: bool) -> Verdict:
-    """Answer, measure, decide; not signed yet."""
+def _verdict(
+    settings: Settings, client: MlflowClient, case: _Case, file: Path, pace: answers.Pace, progress: bool
+) -> Verdict:
+    """Answer, measure, decide; not signed yet. `pace` is told how fast the candidate answered."""
     task, rows = case.task, case.rows
     asked = {CANDIDATE: case.address}
     if case.champion is not None and case.standing == "challenger":
         asked[CHAMPION] = case.champion
     said = {
-        name: answers.answer_rows(settings, client, task, address, rows.inputs, progress=progress)
+        name: answers.answer_rows(
+            settings, client, task, address, rows.inputs, progress=progress, pace=pace if name == CANDIDATE else None
+        )
         for name, address in asked.items()
     }
     answers.save(file, rows.ids, said)
@@ -153,7 +159,7 @@ def _verdict(settings: Settings, client: MlflowClient, case: _Case, file: Path, 
         else ()
     )
     everything = case.snapshot.rows()
-    known = {column: sorted(set(everything.provenance[column])) for column in slice_columns(task)}
+    known = {column: sorted(set(slice_values(task, column, everything))) for column in slice_columns(task)}
     found = findings.decide(task, case.site.profile, figures, paired, case.standing, known)
     return Verdict(
         site=case.site.site,
@@ -172,7 +178,7 @@ def _verdict(settings: Settings, client: MlflowClient, case: _Case, file: Path, 
             answers=digests.of_file(file),
         ),
         previous_champion=case.champion.digest if case.champion else None,
-        libraries={name: library_version(name) for name in LIBRARIES},
+        libraries={name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest},
     )
 
 

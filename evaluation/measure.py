@@ -30,9 +30,16 @@ class Part:
 
 
 def slice_columns(task: Task) -> list[str]:
-    """The columns the task is broken down by: its slices, and whatever its bars name."""
+    """What the task is broken down by: its slices, those its inputs tell, and whatever its bars name."""
     named = {bar.slice for bars in task.bars.values() for bar in bars if bar.slice}
-    return [*task.slices, *sorted(named - set(task.slices))]
+    own = [*task.slices, *task.derived_slices]
+    return [*own, *sorted(named - set(own))]
+
+
+def slice_values(task: Task, column: str, rows: Rows) -> list[str]:
+    """The value of each row: of its provenance, or told by its input."""
+    tell = task.derived_slices.get(column)
+    return rows.provenance[column] if tell is None else [tell(input) for input in rows.inputs]
 
 
 def parts(task: Task, rows: Rows) -> Iterator[Part]:
@@ -40,7 +47,7 @@ def parts(task: Task, rows: Rows) -> Iterator[Part]:
     clusters = statistics.independent_clusters(rows)
     yield Part(None, None, np.arange(len(rows)), clusters)
     for column in slice_columns(task):
-        values = np.asarray(rows.provenance[column], dtype=str)
+        values = np.asarray(slice_values(task, column, rows), dtype=str)
         for value in np.unique(values):
             index = np.flatnonzero(values == value)
             yield Part(column, str(value), index, np.unique(clusters[index], return_inverse=True)[1].astype(np.int64))

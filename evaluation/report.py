@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +31,15 @@ def folder(settings: Settings, line: str, task: str) -> Path:
     return place
 
 
-def write(settings: Settings, entry: Entry, verdict: Verdict) -> None:
-    """verdict.json with the ledger's entry beside it, and metrics.json as `dvc metrics` reads it."""
+def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[str, float]) -> None:
+    """verdict.json with the ledger's entry beside it, and metrics.json as `dvc metrics` reads it.
+
+    Figures `beside` the verdict, such as `rtf`, are in metrics.json alone: they are measured, not judged.
+    """
     place = folder(settings, verdict.model.line, verdict.task)
     link = {name: value for name, value in asdict(entry).items() if name != "body"}
     _dump(place / VERDICT_FILE, {"ledger": link, "verdict": verdict.model_dump(mode="json")})
-    _dump(place / METRICS_FILE, flat(verdict.figures))
+    _dump(place / METRICS_FILE, flat(verdict.figures) | dict(beside))
 
 
 def check(chain: Chain, path: Path) -> Verdict:
@@ -57,14 +61,17 @@ def check(chain: Chain, path: Path) -> Verdict:
     return entry.record
 
 
-def log_figures(client: MlflowClient, verdict: Verdict) -> None:
-    """The overall figures as metrics of the version's run, `test/macro_f1` and so on; nothing decides by them."""
+def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, float]) -> None:
+    """The overall figures, and those `beside` the verdict, as metrics of the version's run: `test/macro_f1` and so on.
+
+    Nothing decides by them.
+    """
     from mlflow.entities import Metric
     from mlflow.exceptions import MlflowException
 
     now = int(time.time() * 1000)
     overall = [figure for figure in verdict.figures if figure.slice is None]
-    metrics = [Metric(f"test/{name}", value, now, 0) for name, value in flat(overall).items()]
+    metrics = [Metric(f"test/{name}", value, now, 0) for name, value in (flat(overall) | dict(beside)).items()]
     try:
         client.log_batch(verdict.model.run_id, metrics=metrics)
     except MlflowException as error:

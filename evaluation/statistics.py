@@ -129,6 +129,9 @@ def _around(score: Score, estimate: float, figures: Array, rows: int, clusters_n
     if score.bounded:
         size = clusters_n if flat else min(estimate * (1 - estimate) / error**2, rows)
         low, high = wilson(estimate, max(size, 1.0))
+    elif flat and score.error_rate and estimate == 0:
+        # no error in C clusters: as many clusters may be wrong elsewhere as C right-or-wrong ones would allow
+        low, high = wilson(0.0, clusters_n)
     elif flat:
         low, high = float("nan"), float("nan")
     else:
@@ -169,13 +172,13 @@ def paired(
     """The 95 % percentile interval of b − a over the same rows, both on the same resamples.
 
     For scores in [0, 1] it is never narrower than one unseen disagreement each way makes it (Agresti and Min 2005):
-    two models that agree on five rows have not been shown to be equal.
+    two models that agree on five rows have not been shown to be equal. Nor is it for error rates without a difference.
     """
     (a, a_drawn), (b, b_drawn) = resample([(score, a_statistics), (score, b_statistics)], clusters, resamples, seed)
     difference, drawn, clusters_n = b - a, b_drawn - a_drawn, int(clusters.max()) + 1
     low, high = (float(end) for end in np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]))
     error = float(drawn.std(ddof=1))
-    if score.bounded:
+    if score.bounded or (score.error_rate and error < 1e-12 and difference == 0):
         unseen = 1 / (clusters_n + 2)
         error = float(np.hypot(error, unseen))
         low, high = min(low, difference - Z * unseen), max(high, difference + Z * unseen)

@@ -17,7 +17,9 @@ _NUMERALS = "零〇一二三四五六七八九十百千万亿兆两幺半廿"
 _POWERS = tuple("十百千万亿兆")
 _HAS_NUMERAL = re.compile(f"[{_NUMERALS}萬億兩]")
 _CLAUSE_END = re.compile(r"((?<!\d)[,:]|[,:](?!\d)|[，。！？；：、!?;\n]+)")
-_HAS_DIGIT = re.compile(r"[0-9]")
+_BESIDE = r"(?:[A-Za-z]+|[^0-9，。！？；、!?;\n])"
+_READ_OUT = re.compile(rf"{_BESIDE}{{0,6}}[0-9](?:.{{0,6}}[0-9])*{_BESIDE}{{0,6}}")
+"""Digits and what their reading may depend on. Reading whole sentences takes twice as long and reads the same."""
 _HALF_WIDTH = {ord(wide): narrow for wide, narrow in zip("０１２３４５６７８９％．", "0123456789%.", strict=True)}
 _WIDE_COLON = re.compile(r"(?<=[0-9])：(?=[0-9])")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -59,13 +61,12 @@ def spoken(text: str) -> str:
         return text
     text = _WIDE_COLON.sub(":", text.translate(_HALF_WIDTH))
     language = "en" if _ENGLISH.search(text) and not _HAN.search(text) else "zh"
-    clauses = _CLAUSE_END.split(text)
-    return "".join(_spoken(clause, language) if _HAS_DIGIT.search(clause) else clause for clause in clauses)
+    return _READ_OUT.sub(lambda found: _spoken(found[0], language), text)
 
 
 @lru_cache(maxsize=1 << 12)
 def _spoken(clause: str, language: str) -> str:
-    """A clause with its digits read out; as it was where the library has no reading."""
+    """A stretch of text with its digits read out; as it was where the library has no reading."""
     from wetext import reorder, tag, verbalize
 
     plain = clause.strip()

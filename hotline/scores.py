@@ -6,7 +6,6 @@ score alike. Legend: n rows, k statistics, r resamples.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ import numpy.typing as npt
 
 from hotline import labels
 from hotline.task import Answer, Target
-from hotline.text import normalise
 
 Array = npt.NDArray[np.float64]
 Statistics = Callable[[Sequence[Target], Sequence[Answer]], Any]
@@ -36,6 +34,8 @@ class Score:
     higher_is_better: bool = True
     bounded: bool = False
     """The figure lies in [0, 1], whatever the rows: a share, or a mean of shares."""
+    error_rate: bool = False
+    """Errors per unit of a reference: 0 is perfect, and a row that is wholly wrong counts about 1."""
 
     def __call__(self, targets: Sequence[Target], answers: Sequence[Answer]) -> float:
         """The figure over all rows. Raises ValueError when the two lengths differ or there are no rows."""
@@ -51,8 +51,8 @@ def _label(target: Target) -> str:
     return str(getattr(target, "label"))  # noqa: B009 - every target of a labelled task has one
 
 
-def _mean(sums: Array) -> Array:
-    """Sums of (hits, rows) → the share of hits."""
+def mean(sums: Array) -> Array:
+    """Sums of (what is counted, rows) → the mean, NaN without rows."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(sums[:, 0] / sums[:, 1])
 
@@ -121,44 +121,8 @@ def _ece(sums: Array) -> Array:
         return np.asarray(np.abs(sums[:, :ECE_BINS]).sum(axis=1) / sums[:, ECE_BINS])
 
 
-def _text(target: Target) -> str:
-    return normalise(str(getattr(target, "text"))).replace(" ", "")  # noqa: B009 - every spoken target has one
-
-
-def _edits(reference: str, said: str) -> tuple[int, int, int, int]:
-    """Substitutions, deletions, insertions of a shortest alignment, and characters of the reference."""
-    from rapidfuzz.distance import Levenshtein
-
-    kinds = Counter(edit.tag for edit in Levenshtein.editops(reference, said))
-    return kinds["replace"], kinds["delete"], kinds["insert"], len(reference)
-
-
-def _edit_counts(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    pairs = zip(targets, answers, strict=True)
-    return np.array([_edits(_text(t), _text(a.target)) for t, a in pairs], dtype=np.float64)
-
-
-def _share_of_reference(*columns: int) -> Callable[[Array], Array]:
-    def share(sums: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(sums[:, columns].sum(axis=1) / sums[:, 3])
-
-    return share
-
-
-def _utterance_edits(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    counts = _edit_counts(targets, answers)
-    return np.column_stack([counts[:, :3].sum(axis=1) / np.maximum(counts[:, 3], 1), np.ones(len(counts))])
-
-
-cer = Score("cer", _edit_counts, _share_of_reference(0, 1, 2), higher_is_better=False)
-substitutions = Score("substitutions", _edit_counts, _share_of_reference(0), higher_is_better=False)
-deletions = Score("deletions", _edit_counts, _share_of_reference(1), higher_is_better=False)
-insertions = Score("insertions", _edit_counts, _share_of_reference(2), higher_is_better=False)
-utterance_cer = Score("utterance_cer", _utterance_edits, _mean, higher_is_better=False)
-entity_cer = Score("entity_cer", _edit_counts, _share_of_reference(0, 1, 2), higher_is_better=False)
-accuracy = Score("accuracy", _accuracy, _mean, bounded=True)
-level1_accuracy = Score("level1_accuracy", _level1_accuracy, _mean, bounded=True)
-top3_accuracy = Score("top3_accuracy", _top3_accuracy, _mean, bounded=True)
+accuracy = Score("accuracy", _accuracy, mean, bounded=True)
+level1_accuracy = Score("level1_accuracy", _level1_accuracy, mean, bounded=True)
+top3_accuracy = Score("top3_accuracy", _top3_accuracy, mean, bounded=True)
 macro_f1 = Score("macro_f1", _confusion_counts, _macro_f1, bounded=True)
 ece = Score("ece", _ece_bins, _ece, higher_is_better=False, bounded=True)

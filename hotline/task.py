@@ -3,7 +3,7 @@ signature and the HTTP endpoint all come out of that one object."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -144,6 +144,8 @@ class Task:
     bars: Mapping[Profile, tuple[Bar, ...]]
     split_by: tuple[str, ...] = ("caller_id",)
     slices: tuple[str, ...] = ()
+    derived_slices: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    """Slices that the input itself tells, such as a recording's length: name → its value for an input."""
     corpus: str | None = None
     """The task whose rows these are, seen as this task's own; None when it has a corpus of its own."""
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -156,7 +158,10 @@ class Task:
         if unknown - set(self.scores):
             raise ValueError(f"{self.name}: bars or targets name scores it does not have: {unknown - set(self.scores)}")
         columns = set(Provenance.model_fields)
-        named = {bar.slice for bars in self.bars.values() for bar in bars if bar.slice} | {*self.slices, *self.split_by}
+        if columns & set(self.derived_slices):
+            raise ValueError(f"{self.name}: derived slices hide columns: {columns & set(self.derived_slices)}")
+        sliced = {bar.slice for bars in self.bars.values() for bar in bars if bar.slice} - set(self.derived_slices)
+        named = sliced | {*self.slices, *self.split_by}
         if named - columns:
             raise ValueError(f"{self.name}: slices name columns that provenance does not have: {named - columns}")
 

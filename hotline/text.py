@@ -112,10 +112,15 @@ def _spelt(text: str, policy: TextPolicy) -> str:
     return text
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
+def scored_words(text: str) -> str:
+    """The text as word errors are counted in it: as `scored`, with one blank where blanks or marks were."""
+    return present(text, SCORED_WORDS)
+
+
 def scored(text: str) -> str:
     """The text as character errors are counted in it: script-neutral, lower case, no punctuation, no blanks."""
-    return present(text, SCORED)
+    return scored_words(text).replace(" ", "")
 
 
 @cache

@@ -23,7 +23,7 @@ def _section(task: Task) -> Iterator[str]:
     yield f"- in: {', '.join(_fields(task.input.model_json_schema()))}"
     yield f"- out: {', '.join(_fields(task.target.model_json_schema()))}"
     yield f"- one side of the split: {', '.join((*task.split_by, 'near-duplicate cluster'))}"
-    yield f"- slices: {', '.join(task.slices)}"
+    yield f"- slices: {', '.join((*task.slices, *task.derived_slices))}"
     yield f"- scores: {', '.join(task.scores)}"
     yield f"- targets, which block nothing: {', '.join(f'{name} {value:g}' for name, value in task.targets.items())}"
     for profile, bars in task.bars.items():

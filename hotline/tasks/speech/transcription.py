@@ -8,10 +8,10 @@ from pydantic import Field
 
 from hotline.audio import Audio, tone
 from hotline.dialects import UNKNOWN
-from hotline.scores import cer, deletions, entity_cer, insertions, substitutions, utterance_cer
+from hotline.spoken_scores import cer, deletions, entity_cer, insertions, mer, substitutions, utterance_cer
 from hotline.task import Bar, FromProvenance, Input, Name, Part, Target, Task
 
-MAX_CHARACTERS = 200_000
+MAX_CHARACTERS = 1_000_000
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -26,6 +26,7 @@ class Segment(Part):
     end_seconds: Seconds
     text: str
     confidence: Annotated[float, Field(ge=0, le=1)]
+    channel: Annotated[int, Field(ge=0, description="Of the recording, from 0")] = 0
 
 
 class Entity(Part):
@@ -43,6 +44,14 @@ class Transcript(Target):
     entities: Annotated[tuple[Entity, ...], Field(description="Names and numbers in a reference text")] = ()
 
 
+LENGTHS = ((2.0, "0–2 s"), (5.0, "2–5 s"), (15.0, "5–15 s"))
+
+
+def length(input: CallAudio) -> str:
+    """How long the recording is, in four steps."""
+    return next((name for seconds, name in LENGTHS if input.audio.seconds < seconds), "over 15 s")
+
+
 TRANSCRIPTION = Task(
     name="transcription",
     summary=__doc__,
@@ -51,6 +60,7 @@ TRANSCRIPTION = Task(
     target=Transcript,
     split_by=("caller_id",),
     slices=("dialect", "channel"),
+    derived_slices={"length": length},
     scores={
         "cer": cer,
         "utterance_cer": utterance_cer,
@@ -58,6 +68,7 @@ TRANSCRIPTION = Task(
         "deletions": deletions,
         "insertions": insertions,
         "entity_cer": entity_cer,
+        "mer": mer,
     },
     targets={"cer": 0.08},
     bars={
