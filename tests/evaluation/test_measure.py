@@ -10,12 +10,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from evaluation import answers as files
+from evaluation.findings import decide, outcome
 from evaluation.leaks import leaks
-from evaluation.measure import differences, flat, measure, slice_columns
+from evaluation.measure import differences, flat, measure, slice_columns, slice_values
+from hotline.audio import tone
 from hotline.digests import of_file
 from hotline.errors import RefusedError
 from hotline.records import Figure
 from hotline.task import Answer, Bar
+from hotline.tasks.speech.transcription import TRANSCRIPTION, CallAudio, Transcript
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY as TASK
 from hotline.tasks.tickets.ticket_category import Category
 
@@ -73,6 +76,67 @@ def test_the_same_seed_measures_the_same(table: Any, answers: Any) -> None:
 def test_a_slice_that_only_a_bar_names_is_measured_too() -> None:
     task = replace(TASK, bars={"demo": (Bar("accuracy", at_least=0.5, slice="dialect"),)})
     assert slice_columns(task) == ["region", "channel", "dialect"]
+
+
+@pytest.fixture(scope="module")
+def calls(table: Any) -> Any:
+    """60 recordings of one, three and twenty seconds in turn, each with ten characters of speech."""
+    rows = table(60)
+    heard = [CallAudio(audio=tone(seconds)) for seconds in (1.0, 3.0, 20.0)]
+    return replace(
+        rows,
+        inputs=[heard[number % 3] for number in range(60)],
+        targets=[Transcript(text="路燈壞了很久沒有人修") for _ in range(60)],
+        provenance={**rows.provenance, "dialect": ["cmn", "yue-hongkong"] * 30},
+    )
+
+
+def heard(calls: Any, wrong: int = -1) -> list[Answer]:
+    """What was said, but for two characters of ten in every third recording, counted from `wrong`."""
+    texts = ["路燈壞了很久沒有" if number % 3 == wrong else "路灯坏了很久没有人修" for number in range(len(calls))]
+    return [Answer(target=Transcript(text=text), confidence=0.9) for text in texts]
+
+
+def test_transcripts_are_broken_down_by_the_length_that_the_recording_itself_tells(calls: Any) -> None:
+    figures = measure(TRANSCRIPTION, calls.targets, heard(calls, wrong=2), calls)
+    assert {f.value: f.estimate for f in figures if f.score == "cer" and f.slice == "length"} == {
+        "0–2 s": 0,
+        "2–5 s": 0,
+        "over 15 s": pytest.approx(0.2),
+    }
+    assert one(figures, "cer", "cmn").rows == 30
+    assert slice_values(TRANSCRIPTION, "length", calls)[:3] == ["0–2 s", "2–5 s", "over 15 s"]
+
+
+def test_a_bar_over_a_length_refuses_what_the_average_would_pass(calls: Any) -> None:
+    bars = {"demo": (Bar("cer", at_most=0.15), Bar("cer", at_most=0.17, slice="length"))}
+    task = replace(TRANSCRIPTION, bars=bars)
+    figures = measure(task, calls.targets, heard(calls, wrong=2), calls)
+    found = decide(task, "demo", figures, (), "first model", {"length": ["0–2 s", "5–15 s"]})
+    judged = {finding.figure.value: finding.outcome for finding in found if finding.figure is not None}
+    assert judged[None] == judged["0–2 s"] == "passed"
+    assert judged["5–15 s"] == "insufficient evidence", "recordings of that length are in the corpus, none in the test"
+    assert outcome(found) != "passed"
+
+
+def test_a_score_without_a_row_that_it_applies_to_is_undefined_and_passes_nothing(calls: Any) -> None:
+    task = replace(TRANSCRIPTION, bars={"demo": (Bar("entity_cer", at_most=0.9),)})
+    figures = measure(task, calls.targets, heard(calls), calls)
+    assert one(figures, "entity_cer").estimate is None
+    assert outcome(decide(task, "demo", figures, (), "first model")) == "failed"
+
+
+def test_no_error_at_all_is_as_sure_as_the_callers_are_many(calls: Any) -> None:
+    figure = one(measure(TRANSCRIPTION, calls.targets, heard(calls), calls), "cer")
+    assert (figure.estimate, figure.low) == (0, 0)
+    assert figure.high == pytest.approx(0.06, abs=0.005)
+    same = one(differences(TRANSCRIPTION, calls.targets, heard(calls), heard(calls), calls, only=["cer"]), "cer")
+    assert same.estimate == 0 and same.high == pytest.approx(-(same.low or 0)) == pytest.approx(1.96 / 62, abs=1e-4)
+
+
+def test_the_pace_is_known_where_there_is_sound(table: Any) -> None:
+    assert files.Pace(compute_seconds=3, audio_seconds=60).figures == {"rtf": 0.05}
+    assert files.Pace(compute_seconds=3).figures == {}
 
 
 def test_differences_are_candidate_minus_champion_per_slice(table: Any, answers: Any) -> None:

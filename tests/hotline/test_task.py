@@ -29,6 +29,16 @@ def test_a_bar_cannot_name_a_score_or_a_slice_that_nobody_declared() -> None:
         replace(TICKET_CATEGORY, bars={"demo": (Bar("accuracy", at_least=0.9, slice="weather"),)})
 
 
+def test_a_bar_may_name_a_slice_that_inputs_tell_and_that_hides_no_column() -> None:
+    tell = {"length": lambda input: "long" if len(input.text) > 100 else "short"}
+    bars = {"demo": (Bar("accuracy", at_least=0.9, slice="length"),)}
+    assert replace(TICKET_CATEGORY, derived_slices=tell, bars=bars).derived_slices == tell
+    with pytest.raises(ValueError, match="channel"):
+        replace(TICKET_CATEGORY, derived_slices={"channel": tell["length"]})
+    with pytest.raises(ValueError, match="length"):
+        replace(TICKET_CATEGORY, derived_slices=tell, split_by=("length",))
+
+
 def test_a_bar_reads_as_a_sentence() -> None:
     assert Bar("accuracy", at_least=0.8, slice="region").words() == "accuracy at least 0.8 in every region"
     assert Bar("ece", at_most=0.1).words() == "ece at most 0.1"
