@@ -25,6 +25,9 @@ class Limits(BaseModel):
     body_bytes: Annotated[int, Field(gt=0)] = 256 * 1024
     queue: Annotated[int, Field(gt=0)] = 512
     """Requests that may wait at one endpoint; more are answered 503."""
+    audio_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    """Of a request with a recording."""
+    audio_seconds: Annotated[float, Field(gt=0)] = 4 * 3600.0
 
 
 class SitePolicy(BaseModel):

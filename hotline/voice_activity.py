@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from hotline.audio import Audio
 
+LONGEST_SECONDS = 15.0
+"""What is heard as one piece; models are trained and judged on clips of this kind."""
 FRAME_SECONDS = 0.02
 AGGRESSIVENESS = 2
 """Of WebRTC's 0 to 3: 3 loses a seventh of the speech at 15 dB, 0 and 1 hear speech in noise."""
@@ -30,7 +32,7 @@ Flags = npt.NDArray[np.bool_]
 Range = tuple[int, int]
 
 
-def stretches(audio: Audio, longest_seconds: float = 15.0) -> list[Range]:
+def stretches(audio: Audio, longest_seconds: float = LONGEST_SECONDS) -> list[Range]:
     """Sample ranges [start, end) of speech, in order, apart, none longer than `longest_seconds`.
 
     Stretches are cut at pauses; one that is too long is cut at its quietest place. Nothing is found in silence.

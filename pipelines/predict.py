@@ -26,6 +26,8 @@ def predict_table(
     from serving.client import predict
 
     declared = tasks.find(task)
+    if declared.audio_field:
+        raise InputError(f"{task} takes recordings, not rows of a table", found=file, next="hotline transcribe FILES")
     field = next(iter(declared.input.model_fields))
     table = read_table(file, columns)
     texts = ["\n".join(str(row[column]).strip() for column in columns if row[column]) for _, row in table.iterrows()]

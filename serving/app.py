@@ -1,46 +1,31 @@
-"""The ingress: one typed route per declared task.
+"""The ingress: one typed route per declared task, JSON or a form with a recording as its input says.
 
 No `from __future__ import annotations` here: FastAPI reads the types of routes that are made in a loop.
 """
 
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import quote
 
-from fastapi import Body, FastAPI, Header, Request, Response
+from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from ray import serve
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from hotline import requests
-from hotline.errors import HotlineError, UnavailableError
+from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import guard, pages
-from serving.bodies import ErrorBody, Provenance, Reply
-from serving.routes import Route, RouteMap
+from serving import forms, guard, pages, transcriptions
+from serving.bodies import Reply
+from serving.calls import ERRORS, CallId, answering
+from serving.recordings import Recordings
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard, running
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody, "description": words}
-    for status, words in {
-        400: "Broken JSON",
-        404: "No such task",
-        405: "No such method",
-        413: "Body over the site's limit",
-        415: "Not JSON",
-        422: "Unknown fields, wrong types, text too long",
-        500: "A defect of ours",
-        503: "No champion, or too many calls waiting",
-    }.items()
-}
-CallId = Annotated[
-    str | None,
-    Header(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The hotline's own number of the call; given back"),
-]
+AUDIO_PATHS = {transcriptions.PATH, *(f"/v1/tasks/{task.name}" for task in TASKS.values() if task.audio_field)}
 
 
 @serve.ingress()
@@ -79,16 +64,21 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lambda _: running(switchboard),
-        middleware=[Middleware(guard.Guard, body_bytes=site.limits.body_bytes)],
+        middleware=[Middleware(guard.Guard, limits=site.limits, audio_paths=AUDIO_PATHS)],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,
             RequestValidationError: guard.on_invalid,
         },
     )
+    recordings = Recordings(site, switchboard)
     for task in TASKS.values():
-        _add_task(app, task, switchboard)
+        if task.audio_field:
+            _add_recording_task(app, task, switchboard, recordings)
+        else:
+            _add_task(app, task, switchboard)
     _add_unknown_task(app)
+    transcriptions.add(app, switchboard, recordings)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
     pages.add_openapi_page(app)
@@ -104,51 +94,44 @@ def _add_task(app: FastAPI, task: Task, switchboard: Switchboard) -> None:
         question: Annotated[task.input, Body(openapi_examples=examples)],  # type: ignore[name-defined]
         x_call_id: CallId = None,
     ) -> Response:
-        known = switchboard.map
-        route = known.routes.get(task.name)
-        if route is None:
-            raise _unserved(task.name, known)
-        ours = requests.make(task.name, route.digest, route.promotion, request.scope["state"]["stamp"])
-        request.scope["state"]["request_id"] = ours
-        said = await switchboard.ask(route, known.number, question)
-        reply = reply_type(id=ours, task=task.name, provenance=Provenance.of(route), **said)
-        return Response(
-            reply.model_dump_json(), headers=_headers(route, ours, x_call_id), media_type="application/json"
-        )
+        with answering(request, switchboard, task) as ours:
+            said = await switchboard.ask(ours.route, question)
+        reply = reply_type(id=ours.id, task=task.name, provenance=ours.provenance, **said)
+        return Response(reply.model_dump_json(), headers=ours.headers(x_call_id), media_type="application/json")
 
+    _add_route(app, task, call, route_class_override=StrictRoute)
+
+
+def _add_recording_task(app: FastAPI, task: Task, switchboard: Switchboard, recordings: Recordings) -> None:
+    """As a task route, with the input's recording as the form's `file` and its other fields beside it."""
+    reply_type: Any = Reply[task.target]  # type: ignore[name-defined]
+    names = set(task.input.model_fields) - {task.audio_field}
+
+    async def call(request: Request, x_call_id: CallId = None) -> Response:
+        form = await forms.read(request)
+        forms.check_fields(form, names)
+        others = {name: values[0] for name, values in form.fields.items()}
+        with answering(request, switchboard, task) as ours:
+            said, _ = await recordings.answer(task, ours.route, form.content, others)
+        reply = reply_type(id=ours.id, task=task.name, provenance=ours.provenance, **said)
+        return Response(reply.model_dump_json(), headers=ours.headers(x_call_id), media_type="application/json")
+
+    described = forms.described(task.input.model_json_schema(), task.audio_field)
+    _add_route(app, task, call, openapi_extra=described, route_class_override=APIRoute)
+
+
+def _add_route(app: FastAPI, task: Task, call: Callable[..., Any], **how: Any) -> None:
     app.router.add_api_route(
         f"/v1/tasks/{task.name}",
         call,
         methods=["POST"],
-        response_model=reply_type,
+        response_model=Reply[task.target],  # type: ignore[name-defined]
         responses=ERRORS,
         summary=task.summary.splitlines()[0],
         description=task.summary,
         operation_id=task.name,
         tags=["tasks"],
-        route_class_override=StrictRoute,
-    )
-
-
-def _headers(route: Route, ours: str, call_id: str | None) -> dict[str, str]:
-    headers = {
-        "X-Request-Id": ours,
-        "X-Model": quote(route.line),
-        "X-Model-Version": quote(route.version),
-        "X-Model-Digest": route.digest,
-        "X-Verdict": route.verdict,
-    }
-    return {**headers, "X-Call-Id": call_id} if call_id else headers
-
-
-def _unserved(task: str, known: RouteMap) -> UnavailableError:
-    starting = known.number == 0
-    return UnavailableError(
-        f"{task} has no version that may answer",
-        where=f"/v1/tasks/{task}",
-        found=known.why_not(task),
-        expected="a promoted version with a passed verdict",
-        next="ask /readyz" if starting else f"hotline judge a candidate, then hotline promote it for {task}",
+        **how,
     )
 
 

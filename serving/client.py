@@ -8,16 +8,19 @@ import itertools
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from hotline.errors import HotlineError, UnavailableError, UnknownName
+from hotline.errors import HotlineError, InputError, UnavailableError, UnknownName
 
 TRIES = 6
 FIRST_WAIT_SECONDS = 0.2
 MAX_WAIT_SECONDS = 5.0
 TIMEOUT_SECONDS = 60.0
+RECORDING_SECONDS = 4 * 3600.0
+"""A recording may take as long as it is."""
 BUSY = {429, 503}
 
 
@@ -29,8 +32,29 @@ def predict(
     Calls that find the endpoint busy are made again, with growing pauses. Raises UnavailableError when nothing answers
     at `url` or the task has no champion, UnknownName when it is not declared there; both before the first row.
     """
+    return _run(url, task, ({"json": dict(row)} for row in inputs), concurrency)
+
+
+def transcribe(
+    url: str, recordings: Iterable[Path], task: str = "transcription", concurrency: int = 4
+) -> Iterator[dict[str, Any]]:
+    """The same for files with recordings, which are read when their turn comes. Raises InputError for one that cannot
+    be read."""
+    timeout = httpx.Timeout(TIMEOUT_SECONDS, read=RECORDING_SECONDS)
+    bodies = ({"files": {"file": (path.name, _content(path))}, "timeout": timeout} for path in recordings)
+    return _run(url, task, bodies, concurrency)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError("the recording cannot be read", where=str(path), found=error.strerror) from error
+
+
+def _run(url: str, task: str, bodies: Iterable[Mapping[str, Any]], concurrency: int) -> Iterator[dict[str, Any]]:
     with asyncio.Runner() as runner:
-        answers = _answers(url.rstrip("/"), task, inputs, concurrency)
+        answers = _answers(url.rstrip("/"), task, bodies, concurrency)
         try:
             while answer := runner.run(_next(answers)):
                 yield answer
@@ -47,19 +71,19 @@ async def _close(answers: AsyncGenerator[dict[str, Any]]) -> None:
 
 
 async def _answers(
-    url: str, task: str, inputs: Iterable[Mapping[str, Any]], concurrency: int
+    url: str, task: str, bodies: Iterable[Mapping[str, Any]], concurrency: int
 ) -> AsyncGenerator[dict[str, Any]]:
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(
         base_url=url, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=not _is_here(url)
     ) as client:
         await _check(client, task)
-        remaining = iter(inputs)
-        calls = deque(_begin(client, task, row) for row in itertools.islice(remaining, concurrency))
+        remaining = iter(bodies)
+        calls = deque(_begin(client, task, body) for body in itertools.islice(remaining, concurrency))
         try:
             while calls:
                 answer = await calls.popleft()
-                calls.extend(_begin(client, task, row) for row in itertools.islice(remaining, 1))
+                calls.extend(_begin(client, task, body) for body in itertools.islice(remaining, 1))
                 yield answer
         finally:
             for call in calls:
@@ -67,18 +91,18 @@ async def _answers(
             await asyncio.gather(*calls, return_exceptions=True)
 
 
-def _begin(client: httpx.AsyncClient, task: str, row: Mapping[str, Any]) -> asyncio.Task[dict[str, Any]]:
-    return asyncio.create_task(_ask(client, task, dict(row)))
+def _begin(client: httpx.AsyncClient, task: str, body: Mapping[str, Any]) -> asyncio.Task[dict[str, Any]]:
+    return asyncio.create_task(_ask(client, task, body))
 
 
-async def _ask(client: httpx.AsyncClient, task: str, row: dict[str, Any]) -> dict[str, Any]:
-    """One row's answer or its error; a busy or unreachable endpoint is asked again."""
+async def _ask(client: httpx.AsyncClient, task: str, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """One body's answer or its error; a busy or unreachable endpoint is asked again."""
     error: dict[str, Any] = {}
     for attempt in range(TRIES):
         if attempt:
             await asyncio.sleep(random.uniform(0.5, 1) * min(FIRST_WAIT_SECONDS * 4**attempt, MAX_WAIT_SECONDS))
         try:
-            response = await client.post(f"/v1/tasks/{task}", json=row)
+            response = await client.post(f"/v1/tasks/{task}", **sent)
         except httpx.TransportError as failure:
             error = _nobody(client, failure).as_dict()
             continue

@@ -179,6 +179,7 @@ class Controller:
         give_up = time.monotonic() + SETTLE_SECONDS
         while not ray.get(self._table.settled.remote(self._map.number)) and time.monotonic() < give_up:
             time.sleep(0.05)
+            ray.get(self._table.beat.remote())
 
     def _down(self, routes: dict[str, Route]) -> dict[str, str]:
         """Tasks whose version does not run at the moment; Ray Serve restarts it by itself."""
@@ -201,8 +202,10 @@ class Controller:
             log.error("what is served stays: %s", " ".join(fresh.trouble.split()))
 
     def _delete_unrouted(self) -> None:
-        """Delete what no ingress asks any more; a replica finishes the calls that it has."""
+        """Delete what no ingress asks any more; a long recording may keep its version for as long as it is."""
         gone = self._apps - {route.app for route in self._map.routes.values()}
+        if not gone or not ray.get(self._table.settled.remote(self._map.number)):
+            return
         for name in gone:
             serve.delete(name, _blocking=False)
         self._apps -= gone

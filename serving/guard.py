@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hotline import requests
 from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
+from hotline.policy import Limits
 from serving.bodies import Detail, ErrorBody, Problem, problem
 from serving.strict import MAX_NAME_CHARACTERS, Raised
 
@@ -22,6 +23,8 @@ log = logging.getLogger("ray.serve")
 
 MAX_DETAILS = 20
 RETRY_AFTER_SECONDS = 1
+HELD_BODIES = 8
+"""Recordings of the largest size that one ingress holds at once; more are answered 503."""
 
 
 def request_id(scope: Scope) -> str:
@@ -43,8 +46,9 @@ def answer(body: ErrorBody, status: int, headers: dict[str, str] | None = None) 
 class Guard:
     """The outermost layer: stamps the request, reads its body up to the limit, answers every error as JSON."""
 
-    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
-        self._app, self._limit = app, body_bytes
+    def __init__(self, app: ASGIApp, limits: Limits, audio_paths: Collection[str]) -> None:
+        self._app, self._limits, self._audio_paths = app, limits, audio_paths
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,22 +62,34 @@ class Guard:
             started = started or message["type"] == "http.response.start"
             await send(message)
 
+        body = b""
         try:
             body = await self._read(scope, receive)
+            self._hold(len(body))
             await self._app(scope, replay(body, receive), watched)
-        except TooLarge as error:
+        except (TooLarge, UnavailableError) as error:
             await failure(error, request_id(scope))(scope, receive, send)
         except Exception:
             log.exception("request %s failed", request_id(scope))
             if started:
                 raise
             await failure(internal(), request_id(scope))(scope, receive, send)
+        finally:
+            self._held -= len(body)
+
+    def _hold(self, size: int) -> None:
+        """Count a body as being worked on. Raises UnavailableError when recordings would fill the memory."""
+        self._held += size
+        if size > self._limits.body_bytes and self._held > HELD_BODIES * self._limits.audio_bytes:
+            raise UnavailableError("too many recordings are being worked on", where="body", next="try again in a while")
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises TooLarge as soon as the header or the bytes so far say so."""
+        name = "audio_bytes" if scope["path"] in self._audio_paths else "body_bytes"
+        limit = int(getattr(self._limits, name))
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
-            raise self._too_large(f"{declared[:18]} bytes declared")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+            raise _too_large(f"{declared[:18]} bytes declared", name, limit)
         parts, size, more = [], 0, True
         while more:
             message = await receive()
@@ -81,19 +97,21 @@ class Guard:
                 break
             part, more = message.get("body", b""), message.get("more_body", False)
             size += len(part)
-            if size > self._limit:
-                raise self._too_large(f"more than {self._limit} bytes")
+            if size > limit:
+                raise _too_large(f"more than {limit} bytes", name, limit)
             parts.append(part)
         return b"".join(parts)
 
-    def _too_large(self, found: str) -> TooLarge:
-        return TooLarge(
-            "the body is too large",
-            where="body",
-            found=found,
-            expected=f"at most {self._limit} bytes (limits.body_bytes in policy/site.yaml)",
-            next="send one input per call; `hotline predict` sends a whole table",
-        )
+
+def _too_large(found: str, name: str, limit: int) -> TooLarge:
+    one = "send one input per call; `hotline predict` sends a whole table"
+    return TooLarge(
+        "the body is too large",
+        where="body",
+        found=found,
+        expected=f"at most {limit} bytes (limits.{name} in policy/site.yaml)",
+        next="send the recording as ogg/opus or mp3" if name == "audio_bytes" else one,
+    )
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 
-from hotline import digests, families, policy, registry, tasks
+from hotline import digests, families, policy, registry, tasks, voice_activity
+from hotline.audio import Audio
 from hotline.errors import HotlineError, IntegrityError
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
@@ -31,6 +35,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_rows: int = 32
+    batch_seconds: float = 60.0
+    """Sound in one batch at most, padding included: rows times the longest one."""
     batch_wait_seconds: float = 0.002
     """How long the first call of a batch waits for others; while a batch is computed the next one gathers anyway."""
     threads: int = 1
@@ -62,14 +68,19 @@ class Replica:
             check_declaration(Path(folder), task)
             self._model = self._family.load(Path(folder), task)
         self._warm_up(options)
-        batch: Any = self._batch
-        batch.set_max_batch_size(options.batch_rows)
-        batch.set_batch_wait_timeout_s(options.batch_wait_seconds)
+        seconds = options.batch_seconds if task.audio_field else math.inf
+        self._batched: Any = serve.batch(
+            max_batch_size=options.batch_rows,
+            batch_wait_timeout_s=options.batch_wait_seconds,
+            batch_size_fn=partial(places, rows=options.batch_rows, seconds=seconds),
+        )(self._batch)
 
     def _warm_up(self, options: Options) -> None:
-        """Answer the task's examples, alone and as a full batch, so that no caller pays for first-time costs."""
+        """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
         examples = [self._task.input.model_validate(example) for example in self._task.examples]
-        for rows in (examples, (examples * options.batch_rows)[: options.batch_rows]):
+        lengthened = [long for example in examples for long in _lengthened(example, self._task)]
+        longest = max(1, int(options.batch_seconds / voice_activity.LONGEST_SECONDS))
+        for rows in (examples, (examples * options.batch_rows)[: options.batch_rows], lengthened * longest):
             if rows:
                 self._answers(rows)
 
@@ -79,12 +90,11 @@ class Replica:
 
     async def answer(self, question: Input) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batch(question)
+        reply = await self._batched(question)
         if isinstance(reply, Exception):
             raise reply
         return plain(reply)
 
-    @serve.batch
     async def _batch(self, questions: list[Input]) -> list[Answer | Exception]:
         return await asyncio.to_thread(self._each, questions)
 
@@ -100,6 +110,25 @@ class Replica:
 
     def _answers(self, questions: Sequence[Input]) -> list[Answer]:
         return families.answer(self._family, self._model, questions, max(len(questions), 1))
+
+
+def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
+    """How many of a batch's `rows` places these take: padded to the longest of them, `seconds` fill all places.
+
+    One question alone always fits.
+    """
+    padded = len(questions) * max(map(families.size, questions))
+    taken = max(len(questions), math.ceil(rows * padded / seconds))
+    return taken if len(questions) > 1 else min(taken, rows)
+
+
+def _lengthened(example: Input, task: Task) -> list[Input]:
+    """An example that is a recording, as long as stretches get; nothing for other examples."""
+    if not task.audio_field:
+        return []
+    sound: Audio = getattr(example, task.audio_field)
+    samples = np.resize(sound.samples, int(voice_activity.LONGEST_SECONDS * sound.sample_rate_hz))
+    return [example.model_copy(update={task.audio_field: Audio(samples, sound.sample_rate_hz)})]
 
 
 def plain(answer: Answer) -> dict[str, Any]:

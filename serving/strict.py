@@ -75,16 +75,16 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_media_type(request: Request) -> None:
-    """Raises WrongMediaType unless the body is announced as JSON."""
+def check_media_type(request: Request, expected: str = "application/json") -> None:
+    """Raises WrongMediaType unless the body is announced as that."""
     found = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if found != "application/json":
+    if found != expected:
         raise WrongMediaType(
-            "the body must be JSON",
+            f"the body must be {'JSON' if expected == 'application/json' else 'a form with a file'}",
             where="header Content-Type",
             found=found[:MAX_NAME_CHARACTERS] or "none",
-            expected="application/json",
-            next="send the header Content-Type: application/json",
+            expected=expected,
+            next=f"send the header Content-Type: {expected}",
         )
 
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from ray import serve
@@ -23,7 +23,7 @@ from serving.routes import Route, RouteMap
 log = logging.getLogger("ray.serve")
 
 DEADLINE_SECONDS = 30.0
-"""A call that takes longer is given up."""
+"""A call that takes longer is given up; one with a recording has as long again as the recording is."""
 REACH_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 SILENCE_SECONDS = 3 * routes.POLL_SECONDS
@@ -38,6 +38,7 @@ class Switchboard:
         self._handles: dict[str, DeploymentHandle[Any]] = {}
         self._calls: Counter[int] = Counter()
         self._follower: asyncio.Task[None] | None = None
+        self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
         self.map = RouteMap()
 
@@ -45,20 +46,30 @@ class Switchboard:
         self._follower = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        if self._follower:
-            self._follower.cancel()
+        for task in (self._follower, *self._settling):
+            if task:
+                task.cancel()
 
     @property
     def silence_seconds(self) -> float:
         """Seconds since the controller was heard."""
         return time.monotonic() - self._heard
 
-    async def ask(self, route: Route, number: int, question: Input) -> Mapping[str, Any]:
-        """The version's answer in plain values. Raises UnavailableError when it does not come."""
-        self._calls[number] += 1
+    @contextmanager
+    def call(self) -> Iterator[RouteMap]:
+        """The map that a call begins with; inside of this context its versions stay, whatever is promoted."""
+        known = self.map
+        self._calls[known.number] += 1
+        try:
+            yield known
+        finally:
+            self._calls[known.number] -= 1
+
+    async def ask(self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS) -> Mapping[str, Any]:
+        """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
         try:
             response = self._handle(route).answer.remote(question)
-            return await asyncio.wait_for(response, DEADLINE_SECONDS)
+            return await asyncio.wait_for(response, seconds)
         except BackPressureError as error:
             raise UnavailableError(
                 "too many calls are waiting for this endpoint", where=route.task, next="try again in a second"
@@ -71,11 +82,9 @@ class Switchboard:
             raise UnavailableError(
                 "the answer took too long",
                 where=route.task,
-                expected=f"within {DEADLINE_SECONDS:g} s",
+                expected=f"within {DEADLINE_SECONDS:g} s, and as long again as a recording is",
                 next="try again",
             ) from error
-        finally:
-            self._calls[number] -= 1
 
     def _handle(self, route: Route) -> DeploymentHandle[Any]:
         if route.app not in self._handles:
@@ -91,8 +100,9 @@ class Switchboard:
                 self._heard = time.monotonic() - age
                 if fresh.number > self.map.number:
                     await self._adopt(fresh)
-                    await self._drain(fresh.number)
-                    await table.settle.remote(self._name, fresh.number)
+                    settling = asyncio.create_task(self._settle(table, fresh.number))
+                    self._settling.add(settling)
+                    settling.add_done_callback(self._settling.discard)
             except RayError:
                 log.exception("the route table does not answer; the last map stays")
                 await asyncio.sleep(RETRY_SECONDS)
@@ -116,6 +126,17 @@ class Switchboard:
         if identity != route.digest:
             log.error("%s holds %s, the route says %s", route.app, identity, route.digest)
         return bool(identity == route.digest)
+
+    async def _settle(self, table: Any, number: int) -> None:
+        """Say so when no call of an earlier map is left; later maps are followed meanwhile."""
+        await self._drain(number)
+        while True:
+            try:
+                await table.settle.remote(self._name, number)
+                return
+            except RayError:
+                log.exception("the route table does not answer; it is told again")
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _drain(self, number: int) -> None:
         """Wait until no call of an earlier map is left; each has its own deadline."""

@@ -1,4 +1,4 @@
-"""serve, predict, trace, mlflow, demo."""
+"""serve, predict, transcribe, trace, mlflow, demo."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from hotline.errors import InputError
 from pipelines import output
 from pipelines.output import Json
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (serve, predict, trace, mlflow, demo):
+    for command in (serve, predict, transcribe, trace, mlflow, demo):
         app.command()(command)
 
 
@@ -41,6 +42,21 @@ def predict(
         output.as_json(report)
     else:
         output.note("{rows} rows, {answered} answered, {refused} refused → {output}".format(**report))
+
+
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Recordings: wav, flac, ogg, mp3", exists=True, dir_okay=False)],
+    url: Annotated[str | None, typer.Option(help="Where the endpoints are; default: this machine.")] = None,
+    json: Json = False,
+) -> None:
+    """What was said in recordings, by the endpoint: text, dialect, confidence, and when each stretch was said."""
+    from pipelines.transcribe import transcribe_files
+
+    heard = transcribe_files(files, url, quiet=json)
+    if json:
+        output.as_json({"files": heard})
+    if any("error" in each for each in heard):
+        raise typer.Exit(InputError.exit_code)
 
 
 def trace(

@@ -11,20 +11,27 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 import yaml
 
 from hotline import digests, keys, policy, settings
-from hotline.families import classifier
+from hotline.audio import tone
+from hotline.families import classifier, transcriber
 from hotline.families.classifier_options import ClassifierOptions
+from hotline.families.transcriber_options import TranscriberOptions
 from hotline.labels import LabelTree
 from hotline.ledger import Entry, Ledger
 from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
 from hotline.settings import Settings
+from hotline.task import Task
 from hotline.tasks import find
 from serving.run import Running, start
 
 TASK = find("ticket_category")
+SPEECH = (find("transcription"), find("dialect_identification"))
+DIALECTS = ("cmn", "yue-hongkong", "en")
 LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
+LIMITS = {"body_bytes": 100_000, "audio_bytes": 45_000_000, "audio_seconds": 1500}
 NOW = "2026-01-01T00:00:00+00:00"
 OTHER = "a" * 64
 
@@ -50,23 +57,42 @@ class Site:
         folder = self.settings.state / f"made-{number}"
         folder.mkdir(parents=True)
         classifier.save(model, folder)
-        declared = declaration or digests.of_value(TASK.declaration())
-        lineage = Lineage(declarations={TASK.name: declared}, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
+        return self._kept(folder, "tickets", number, {TASK.name: declaration or digests.of_value(TASK.declaration())})
+
+    def speech(self, number: int) -> ModelAddress:
+        """A tiny version that answers both tasks of speech; nothing trained it, so what it hears is arbitrary."""
+        inputs = [SPEECH[0].input.model_validate({"audio": tone()})] * len(DIALECTS)
+        said = zip(("路灯坏了", "唔該晒", "the street lamp"), DIALECTS, strict=True)
+        targets = [SPEECH[0].target.model_validate({"text": text, "dialect": tag}) for text, tag in said]
+        sizes = {"width": 32, "layers": 1, "heads": 2, "stem_channels": 8}
+        torch.manual_seed(number)
+        model = transcriber.create(
+            TranscriberOptions.model_validate({"architecture": "ctc", **sizes}), SPEECH[0], None, inputs, targets
+        )
+        folder = self.settings.state / f"made-speech-{number}"
+        folder.mkdir(parents=True)
+        transcriber.save(model, folder)
+        declared = {task.name: digests.of_value(task.declaration()) for task in SPEECH}
+        return self._kept(folder, "speech", number, declared)
+
+    def _kept(self, folder: Path, line: str, number: int, declared: dict[str, str]) -> ModelAddress:
+        """The version's address, after its files were put where verified bytes lie."""
+        lineage = Lineage(declarations=declared, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
         (folder / LINEAGE_FILE).write_text(lineage.model_dump_json())
         files = digests.of_files(folder)
         digest = digests.merkle_root(files)
         self.settings.verified.mkdir(exist_ok=True)
         shutil.move(folder, self.settings.verified / digest)
         self.lineages[digest] = lineage
-        return ModelAddress(line="tickets", version=str(number), digest=digest, files=files, run_id="none")
+        return ModelAddress(line=line, version=str(number), digest=digest, files=files, run_id="none")
 
-    def judge(self, model: ModelAddress, outcome: Any = "passed", profile: Any = "demo") -> Entry:
+    def judge(self, model: ModelAddress, outcome: Any = "passed", profile: Any = "demo", task: Task = TASK) -> Entry:
         evidence = Evidence(
             lineage=self.lineages[model.digest], test_snapshot=OTHER, test_rows=OTHER, policy=OTHER, answers=OTHER
         )
         verdict = Verdict(
             site="test",
-            task=TASK.name,
+            task=task.name,
             time=NOW,
             profile=profile,
             model=model,
@@ -79,9 +105,9 @@ class Site:
         )
         return self.ledger.append(lambda _: verdict, keys.load(self.settings.keys, "gate"))
 
-    def promote(self, model: ModelAddress, verdict: str) -> Entry:
+    def promote(self, model: ModelAddress, verdict: str, task: Task = TASK) -> Entry:
         record = Promotion(
-            site="test", task=TASK.name, time=NOW, model=model, verdict=verdict, previous_champion=None, reason="test"
+            site="test", task=task.name, time=NOW, model=model, verdict=verdict, previous_champion=None, reason="test"
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
 
@@ -89,6 +115,13 @@ class Site:
         """A new version, judged and promoted."""
         model = self.version(number)
         self.promote(model, self.judge(model).hash)
+        return model
+
+    def speech_champion(self, number: int) -> ModelAddress:
+        """A new version of speech, judged and promoted for each of its tasks."""
+        model = self.speech(number)
+        for task in SPEECH:
+            self.promote(model, self.judge(model, task=task).hash, task)
         return model
 
     def roll_back(self) -> Entry:
@@ -107,7 +140,7 @@ class Site:
 
 def make_site(folder: Path, profile: str = "demo") -> Site:
     (folder / "policy").mkdir(parents=True)
-    site = {"schema_version": 1, "site": "test", "profile": profile, "limits": {"body_bytes": 100_000}}
+    site = {"schema_version": 1, "site": "test", "profile": profile, "limits": LIMITS}
     (folder / "policy" / "site.yaml").write_text(yaml.safe_dump(site))
     here = settings.load(folder)
     signers = [
@@ -134,6 +167,7 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The site behind `endpoint`. A test that promotes there leaves a working champion behind."""
     made = make_site(tmp_path_factory.mktemp("live") / "site")
     made.champion(1)
+    made.speech_champion(1)
     return made
 
 

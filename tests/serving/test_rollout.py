@@ -57,7 +57,8 @@ def load(endpoint: str) -> Iterator[list[tuple[int, Any]]]:
 
 
 def served(http: httpx.Client) -> dict[str, Any]:
-    provenance: dict[str, Any] = http.get("/v1/tasks").json()["tasks"][0]["provenance"]
+    listed = {each["name"]: each for each in http.get("/v1/tasks").json()["tasks"]}
+    provenance: dict[str, Any] = listed[TASK.name]["provenance"]
     return provenance
 
 

@@ -1,0 +1,81 @@
+"""What every route that answers does: find the version, name the request, say in headers who answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Header, Request
+
+from hotline import requests
+from hotline.errors import UnavailableError
+from hotline.task import Task
+from serving.bodies import ErrorBody, Provenance
+from serving.routes import Route, RouteMap
+from serving.switchboard import Switchboard
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": words}
+    for status, words in {
+        400: "Broken JSON, or a broken form",
+        404: "No such task or model",
+        405: "No such method",
+        413: "Body or recording over the site's limit",
+        415: "Not the media type that this address takes",
+        422: "Unknown fields, wrong types, text too long, not a recording",
+        500: "A defect of ours",
+        503: "No champion, or too many calls waiting",
+    }.items()
+}
+CallId = Annotated[
+    str | None,
+    Header(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The hotline's own number of the call; given back"),
+]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, the version that answers it, and the id of its answer."""
+
+    id: str
+    route: Route
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance.of(self.route)
+
+    def headers(self, call_id: str | None) -> dict[str, str]:
+        headers = {
+            "X-Request-Id": self.id,
+            "X-Model": quote(self.route.line),
+            "X-Model-Version": quote(self.route.version),
+            "X-Model-Digest": self.route.digest,
+            "X-Verdict": self.route.verdict,
+        }
+        return {**headers, "X-Call-Id": call_id} if call_id else headers
+
+
+@contextmanager
+def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
+    """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
+    with switchboard.call() as known:
+        route = known.routes.get(task.name)
+        if route is None:
+            raise _unserved(task.name, known)
+        ours = requests.make(task.name, route.digest, route.promotion, request.scope["state"]["stamp"])
+        request.scope["state"]["request_id"] = ours
+        yield Call(ours, route)
+
+
+def _unserved(task: str, known: RouteMap) -> UnavailableError:
+    starting = known.number == 0
+    return UnavailableError(
+        f"{task} has no version that may answer",
+        where=f"/v1/tasks/{task}",
+        found=known.why_not(task),
+        expected="a promoted version with a passed verdict",
+        next="ask /readyz" if starting else f"hotline judge a candidate, then hotline promote it for {task}",
+    )
