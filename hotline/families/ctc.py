@@ -60,7 +60,7 @@ def beam(scores_LV: LogProbabilities, beams: int, blank: int = BLANK) -> list[tu
                 before = blank_end if symbol == last else total
                 grown[longer][1] = _sum(grown[longer][1], before + float(frame_V[symbol]))
         kept = sorted(grown.items(), key=lambda item: -_sum(*item[1]))[:beams]
-        prefixes = {prefix: (ends[0], ends[1]) for prefix, ends in kept}
+        prefixes = {prefix: (ends[0], ends[1]) for prefix, ends in kept if max(ends) > -math.inf}
     ranked = [(prefix, _sum(*ends)) for prefix, ends in prefixes.items()]
     return sorted(ranked, key=lambda item: -item[1])
 

@@ -21,14 +21,13 @@ from hotline.audio import Audio
 from hotline.dialects import UNKNOWN
 from hotline.digests import canonical_json
 from hotline.errors import HotlineError, IntegrityError
-from hotline.families import speech_features
-from hotline.families.recognisers import IGNORED, Heard, Recogniser
+from hotline.families import speech_features, spoken_answers
+from hotline.families.recognisers import IGNORED, Recogniser
 from hotline.families.transcriber_options import PretrainedSpeechOptions, TranscriberOptions
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
 
 WEIGHTS_FILE, MODEL_FILE, DECLARATION_FILE, BASE_FOLDER = "model.safetensors", "transcriber.json", "task.json", "base"
-SENTENCE_ENDS = "。？！?!."
 TOLD_SHARE = 0.97
 """Of the validation clips that the dialect head gets right, the share that stays above its floor."""
 MINIMUM_SENSITIVITY = 1e-2
@@ -172,14 +171,17 @@ def prepare(
 
 
 def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
-    """Loss of the text per symbol, plus the weighted cross entropy of the dialect where it is known."""
+    """Loss of the text per symbol, plus the weighted cross entropy of the dialect where it is known.
+
+    A task without a text learns the dialect alone. Every layer runs in every batch, whatever is known of its clips:
+    ranks that share a layer's weights wait for one another there.
+    """
     hidden_BLD, mask_BL = model.recogniser.encode(dict(batch))
-    total: Tensor = model.recogniser.loss(hidden_BLD, mask_BL, batch["text_BU"])
-    weight = model.options.root.dialect_weight
-    if weight and len(model.dialects) > 1 and bool((batch["dialect_B"] != IGNORED).any()):
-        logits_BK = model.dialect_head(_mean(hidden_BLD, mask_BL))
-        total = total + weight * functional.cross_entropy(logits_BK, batch["dialect_B"], ignore_index=IGNORED)
-    return total
+    text: Tensor = model.recogniser.loss(hidden_BLD, mask_BL, batch["text_BU"])
+    logits_BK, dialect_B = model.dialect_head(_mean(hidden_BLD, mask_BL)), batch["dialect_B"]
+    known = (dialect_B != IGNORED).sum().clamp_min(1)
+    dialect = functional.cross_entropy(logits_BK.float(), dialect_B, ignore_index=IGNORED, reduction="sum") / known
+    return text + model.options.root.dialect_weight * dialect if model.writes else 0.0 * text + dialect
 
 
 def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
@@ -194,14 +196,15 @@ def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
 
 def decode(model: Transcriber, state: Any) -> Iterator[Answer]:
     """One answer per clip: the transcript, or the dialect's tag with the others as alternatives."""
-    ranked = [_ranked(model, row) for row in state["dialect_BK"].tolist()]
+    floor = float(model.dialect_floor)
+    ranked = [spoken_answers.ranked(model.dialects, row, floor) for row in state["dialect_BK"].tolist()]
     if not model.writes:
-        yield from (_tagged(model.task, each) for each in ranked)
+        yield from (spoken_answers.tagged(model.task, each) for each in ranked)
         return
     seconds = state["seconds_B"].tolist()
     readings = model.recogniser.decode(state["text"], seconds, model.options.root.beams)
     for heard, length, dialects in zip(readings, seconds, ranked, strict=True):
-        yield _transcribed(model.task, heard, length, dialects[0][0])
+        yield spoken_answers.transcribed(model.task, heard, length, dialects[0][0])
 
 
 def parameter_groups(model: Transcriber, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -240,51 +243,3 @@ def _text(target: Target) -> str:
 
 def _dialect(target: Target) -> str:
     return str(getattr(target, "dialect", getattr(target, "label", UNKNOWN)))
-
-
-def _ranked(model: Transcriber, probabilities: Sequence[float]) -> list[tuple[str, float]]:
-    """Tags with their probabilities, best first; `unknown` leads when the best is below the floor."""
-    if not model.dialects:
-        return [(UNKNOWN, 1.0)]
-    pairs = sorted(zip(model.dialects, probabilities, strict=True), key=lambda pair: -pair[1])
-    best = pairs[0][1]
-    return pairs if best >= float(model.dialect_floor) else [(UNKNOWN, 1.0 - best), *pairs]
-
-
-def _tagged(task: Task, ranked: Sequence[tuple[str, float]]) -> Answer:
-    made = [(task.target.model_validate({"label": tag}), min(1.0, max(0.0, share))) for tag, share in ranked]
-    return Answer(target=made[0][0], confidence=made[0][1], alternatives=tuple(made[1:]))
-
-
-def _transcribed(task: Task, readings: Sequence[Heard], seconds: float, dialect: str) -> Answer:
-    def target(heard: Heard) -> Target:
-        said = {"text": heard.text, "dialect": dialect, "segments": _segments(heard, seconds)}
-        return task.target.model_validate({name: said[name] for name in said if name in task.target.model_fields})
-
-    best, *others = readings
-    return Answer(
-        target=target(best),
-        confidence=min(1.0, best.confidence),
-        alternatives=tuple((target(other), min(1.0, other.confidence)) for other in others),
-    )
-
-
-def _segments(heard: Heard, seconds: float) -> list[dict[str, Any]]:
-    """The reading by sentences: each ends after its mark."""
-    from hotline.families.recognisers import confidence
-
-    sentences: list[list[tuple[str, float, float, float]]] = [[]]
-    for piece in heard.pieces:
-        sentences[-1].append(piece)
-        if piece[0] and piece[0][-1] in SENTENCE_ENDS:
-            sentences.append([])
-    return [
-        {
-            "start_seconds": round(min(pieces[0][1], seconds), 3),
-            "end_seconds": round(min(max(pieces[-1][2], pieces[0][1]), seconds), 3),
-            "text": text,
-            "confidence": min(1.0, confidence([piece[3] for piece in pieces])),
-        }
-        for pieces in sentences
-        if (text := "".join(piece[0] for piece in pieces).strip())
-    ]
