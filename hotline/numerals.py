@@ -24,7 +24,7 @@ _HALF_WIDTH = {ord(wide): narrow for wide, narrow in zip("０１２３４５６�
 _WIDE_COLON = re.compile(r"(?<=[0-9])：(?=[0-9])")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _ENGLISH = re.compile(r"[a-z]{3,}|[a-z]+ [a-z]+")
-_DIGITS = dict(zip("零〇一二两三四五六七八九", "001223456789", strict=True))
+_DIGITS = dict(zip("零〇幺一二两三四五六七八九", "0011223456789", strict=True))
 _LONE = re.compile(r"(正负|负|)([零〇一二两三四五六七八九])(?![零一二三四五六七八九十百万亿兆点])")
 _AFTER_DIGIT = re.compile(r"(\d)([零一二两三四五六七八九])")
 _SIGNS = {"": "", "负": "-", "正负": "±"}
@@ -78,11 +78,12 @@ def _spoken(clause: str, language: str) -> str:
 
 @lru_cache(maxsize=1 << 12)
 def _written(clause: str, lone_numbers: bool, lone_digits: bool) -> str:
-    """A clause with its numbers in digits; words that only look like numbers are cut out first."""
+    """A clause with its numbers in digits; rows of digits and words that only look like numbers are cut out first."""
     whole, position = [], 0
-    for word in _not_numbers().finditer(clause):
-        whole += [_numbers(clause[position : word.start()], lone_numbers, lone_digits), word.group()]
-        position = word.end()
+    for cut in _cut_out().finditer(clause):
+        whole.append(_numbers(clause[position : cut.start()], lone_numbers, lone_digits))
+        whole.append("".join(_DIGITS[digit] for digit in cut[0]) if cut["row"] else cut[0])
+        position = cut.end()
     return "".join([*whole, _numbers(clause[position:], lone_numbers, lone_digits)])
 
 
@@ -168,5 +169,8 @@ def _verbalised(tagged: str) -> str:
 
 
 @cache
-def _not_numbers() -> re.Pattern[str]:
-    return re.compile("|".join(data()["not_numbers"]))
+def _cut_out() -> re.Pattern[str]:
+    """What the library shall not see; `row` is five digits and more, in which it finds ranges (七八九 → 7 89)."""
+    digit = "零〇一二三四五六七八九幺"
+    row = f"(?<![{digit}十百千万萬亿億兆点點])[{digit}]{{5,}}(?![{digit}十百千万萬亿億兆点點年])"
+    return re.compile("|".join([f"(?P<row>{row})", *data()["not_numbers"]]))

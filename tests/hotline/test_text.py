@@ -36,6 +36,7 @@ def test_tickets_are_still_matched_in_the_spelling_that_they_were() -> None:
         ("三点五", "3.5"),
         ("百分之三十", "30%"),
         ("请打幺三八零零一三八零零零", "请打13800138000"),
+        ("電話二三四五六七八九", "電話23456789"),
         ("第二十三条", "第23条"),
         ("我有一个问题", "我有一个问题"),
     ],
@@ -64,7 +65,7 @@ def test_a_number_that_counts_nothing_stays_in_words_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["十分感谢", "我十分满意", "在十字路口", "十一黄金周", "十有八九", "这是零百", "千万不要"]
+    "said", ["十分感谢", "我十分满意", "在十字路口", "十一黄金周", "十有八九", "五點三個字", "这是零百", "千万不要"]
 )
 def test_words_made_of_numerals_are_no_numbers(said: str) -> None:
     assert written(said) == said
