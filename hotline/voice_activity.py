@@ -18,6 +18,9 @@ LONGEST_SECONDS = 15.0
 FRAME_SECONDS = 0.02
 AGGRESSIVENESS = 2
 """Of WebRTC's 0 to 3: 3 loses a seventh of the speech at 15 dB, 0 and 1 hear speech in noise."""
+FLOOR_SECONDS, FLOOR_SHARE, ABOVE_FLOOR = 30.0, 0.1, 2.0
+"""Sound within 3 dB of what its quietest tenth reaches in half a minute is noise: the detector alone hears speech in
+loud noise that follows speech."""
 WINDOW_FRAMES = 9
 BEGIN_SHARE, END_SHARE = 0.6, 0.25
 """Speech begins when more than the first share of a window is speech, and ends when less than the second is."""
@@ -28,6 +31,7 @@ MARGIN_SECONDS = 0.2
 QUIET_FRAMES = 5
 """Over which the quietest place of a stretch that is too long is looked for."""
 
+Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Range = tuple[int, int]
 
@@ -41,11 +45,12 @@ def stretches(audio: Audio, longest_seconds: float = LONGEST_SECONDS) -> list[Ra
         return []
     frame = round(FRAME_SECONDS * audio.sample_rate_hz)
     shortest = round(SHORTEST_SPEECH_SECONDS / FRAME_SECONDS)
-    joined = _join(_runs(_steady(_speech(audio, frame))), round(SHORTEST_PAUSE_SECONDS / FRAME_SECONDS))
+    loudness_F = _loudness(audio, frame)
+    speech_F = _steady(_speech(audio, frame) & (loudness_F > ABOVE_FLOOR * _floor(loudness_F)))
+    joined = _join(_runs(speech_F), round(SHORTEST_PAUSE_SECONDS / FRAME_SECONDS))
     spoken = [(start, end) for start, end in joined if end - start >= shortest]
     padded = _pad(spoken, round(MARGIN_SECONDS / FRAME_SECONDS), -(-len(audio.samples) // frame))
     longest = max(int(longest_seconds / FRAME_SECONDS), 2 * QUIET_FRAMES)
-    loudness_F = _loudness(audio, frame)
     cut = (piece for whole in padded for piece in _split(whole, loudness_F, longest))
     return [(start * frame, min(end * frame, len(audio.samples))) for start, end in cut]
 
@@ -103,13 +108,19 @@ def _pad(ranges: list[Range], margin: int, total: int) -> list[Range]:
     ]
 
 
-def _loudness(audio: Audio, frame: int) -> npt.NDArray[np.float64]:
+def _loudness(audio: Audio, frame: int) -> Floats:
     """Mean square (F,), smoothed over the frames around."""
     power_F = (_frames(audio, frame).astype(np.float32) ** 2).mean(axis=1)
-    return np.convolve(power_F, np.ones(QUIET_FRAMES), mode="same").astype(np.float64)[: len(power_F)]
+    return np.convolve(power_F, np.ones(QUIET_FRAMES), mode="same")[: len(power_F)].astype(np.float64)
 
 
-def _split(whole: Range, loudness_F: npt.NDArray[np.float64], longest: int) -> Iterator[Range]:
+def _floor(loudness_F: Floats) -> Floats:
+    """The loudness that the quietest frames of each half minute reach (F,)."""
+    blocks = np.array_split(loudness_F, max(1, round(len(loudness_F) * FRAME_SECONDS / FLOOR_SECONDS)))
+    return np.concatenate([np.full(len(block_F), np.quantile(block_F, FLOOR_SHARE)) for block_F in blocks])
+
+
+def _split(whole: Range, loudness_F: Floats, longest: int) -> Iterator[Range]:
     """Pieces of at most `longest` frames, cut where it is quietest, none of them a mere scrap."""
     start, end = whole
     while end - start > longest:
