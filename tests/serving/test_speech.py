@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -247,13 +248,18 @@ def test_a_body_that_is_no_form_is_refused(http: httpx.Client, path: str) -> Non
     assert refused(http.post(path, content=b"no boundary", headers=headers), 400)["code"] == "broken_form"
 
 
-def test_twenty_minutes_come_back_as_segments_whose_texts_are_those_of_the_stretches(
-    http: httpx.Client, clips: list[Audio], judged: Any
-) -> None:
+@pytest.fixture(scope="module")
+def twenty_minutes(clips: list[Audio]) -> Audio:
     pause = np.zeros(int(0.7 * TELEPHONE_HZ), np.int16)
     turn = np.concatenate([part for clip in clips for part in (clip.samples, pause)])
-    whole = Audio(np.resize(turn, 20 * 60 * TELEPHONE_HZ), TELEPHONE_HZ)
-    response = http.post(PATHS[TASK.name], files={"file": ("calls.wav", wav(whole, subtype="PCM_16"))}, timeout=300)
+    return Audio(np.resize(turn, 20 * 60 * TELEPHONE_HZ), TELEPHONE_HZ)
+
+
+def test_twenty_minutes_come_back_as_segments_whose_texts_are_those_of_the_stretches(
+    http: httpx.Client, twenty_minutes: Audio, judged: Any
+) -> None:
+    whole, content = twenty_minutes, wav(twenty_minutes, subtype="PCM_16")
+    response = http.post(PATHS[TASK.name], files={"file": ("calls.wav", content)}, timeout=300)
     assert response.status_code == 200, response.text
     answer = response.json()["answer"]
     ranges = stretches(whole)
@@ -309,3 +315,22 @@ def test_the_openapi_document_shows_the_forms(http: httpx.Client) -> None:
         assert "file" in form["required"]
     assert form["properties"]["response_format"]["enum"] == ["json", "text", "verbose_json"]
     assert "text/plain" in paths[OPENAI_PATH]["post"]["responses"]["200"]["content"]
+
+
+@pytest.mark.slow
+def test_a_long_recording_keeps_the_version_that_it_began_with(
+    live_site: Site, http: httpx.Client, twenty_minutes: Audio
+) -> None:
+    """The last test of this file: it leaves another champion."""
+    content, promoted = wav(twenty_minutes), live_site.speech(2)
+    live_site.promote(promoted, live_site.judge(promoted, task=TASK).hash, TASK)
+    versions = []
+    give_up = time.monotonic() + 300
+    while versions[-2:] != ["2", "2"]:
+        response = http.post(PATHS[TASK.name], files={"file": content}, timeout=300)
+        assert response.status_code == 200, response.text
+        versions.append(response.json()["provenance"]["version"])
+        assert time.monotonic() < give_up
+    assert versions == sorted(versions)
+    assert versions[0] == "1"
+    assert http.get("/readyz").status_code == 200
