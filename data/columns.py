@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin
 
 import pyarrow as pa
 
 from hotline import digests
+from hotline.audio import Audio
 from hotline.task import Part, Provenance, Row, Task
 
 SPLITS = ("train", "validation", "test")
@@ -18,13 +19,19 @@ PLACES = ("cluster", "split")
 """Columns that the corpus adds to a row: where it belongs, not what it says."""
 DELIVERY = ("provenance.source", "provenance.label_batch")
 """Which delivery brought the row; the same row delivered again has not changed."""
-_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_SCALARS: Mapping[Any, Any] = {
+    str: pa.string(),
+    Audio: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
 P = TypeVar("P", bound=Part)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One declared field; anything but text, numbers and truth values is kept as canonical JSON."""
+    """One declared field: text, numbers and truth values as they are, sound as its digest, the rest as JSON."""
 
     part: Literal["input", "target", "provenance"]
     field: str
@@ -41,6 +48,8 @@ class Column:
     def encode(self, part: Part) -> Any:
         """The stored value of this field of `part`."""
         value = getattr(part, self.field)
+        if isinstance(value, Audio):
+            return value.digest
         if not self.is_json:
             return value
         return digests.canonical_json(part.model_dump(mode="json", include={self.field})[self.field])
@@ -97,13 +106,28 @@ def flatten(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     return values
 
 
-def parts(kind: type[P], columns: Sequence[Column], table: Any, also: Mapping[str, str] | None = None) -> list[P]:
+class Sounds(Protocol):
+    """Stored sound by its digest."""
+
+    def __getitem__(self, digest: str) -> Audio: ...
+
+
+def parts(
+    kind: type[P],
+    columns: Sequence[Column],
+    table: Any,
+    also: Mapping[str, str] | None = None,
+    sounds: Sounds | None = None,
+) -> list[P]:
     """The typed part of every row of an Arrow table whose digest was checked; text fields are not validated again.
 
-    `also` names further fields and the provenance columns that they are.
+    `also` names further fields and the provenance columns that they are; `sounds` has what digests of sound stand for.
     """
     columns = [*columns, *(Provided("target", name, pa.string(), of=source) for name, source in (also or {}).items())]
     stored = [table.column(column.name).to_pylist() for column in columns]
+    for number, column in enumerate(columns):
+        if sounds is not None and kind.model_fields[column.field].annotation is Audio:
+            stored[number] = [sounds[digest] for digest in stored[number]]
     names = [column.field for column in columns]
     if not any(column.is_json for column in columns):
         made = [kind.model_construct(set(names), **dict(zip(names, row, strict=True))) for row in zip(*stored)]  # noqa: B905

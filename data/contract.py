@@ -67,6 +67,8 @@ def _expectations(task: Task, tree: LabelTree | None) -> Iterator[Any]:
         _refuse_functions(kind)
         schema = kind.model_json_schema(mode="serialization")
         for field, rules in schema["properties"].items():
+            if part == "target" and field in task.provenance_fields:
+                continue
             yield from _of_field(f"{part}.{field}", rules, schema.get("$defs", {}))
     yield gxe.ExpectColumnValuesToBeInSet(column="provenance.dialect", value_set=sorted(dialects.tags()))
     if task.label_field and tree:
@@ -107,6 +109,9 @@ def _of_field(column: str, rules: Mapping[str, Any], definitions: Mapping[str, A
     kind = rest.pop("type", "string" if "enum" in rest or "const" in rest else None)
     if kind not in _SCALAR_TYPES:
         raise _unknown(column, {"type": kind, **rest})
+    if rest.get("format") == "binary":  # sound, stored by its digest
+        rest |= {"pattern": "^[0-9a-f]{64}$"}
+        del rest["format"]
     length = rest.pop("minLength", None), rest.pop("maxLength", None)
     if length != (None, None):
         yield gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=length[0], max_value=length[1])

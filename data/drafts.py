@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 
 from data import columns, privacy
 from data import mapping as mappings
-from hotline import digests, labels
+from hotline import dialects, digests, labels
+from hotline.audio import Audio
 from hotline.task import Row, Span, Task
 
 ID_CHARACTERS = 16
@@ -35,6 +37,17 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
     """Stored values by column name, once the row is typed."""
     reasons: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    """Of its sound."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The clip of a row, the recording it is from, or why there is none."""
+
+    recording: str
+    audio: Audio | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,18 +63,34 @@ class Drafter:
 
     def drafts(self, file: str, rows: Iterable[Mapping[str, str]]) -> list[Draft]:
         """One draft per row, typed where that is possible."""
-        return [self._draft(file, number, cells) for number, cells in enumerate(rows, start=1)]
+        return [self.draft(file, number, cells) for number, cells in enumerate(rows, start=1)]
 
-    def _draft(self, file: str, number: int, cells: Mapping[str, str]) -> Draft:
+    def draft(self, file: str, number: int, cells: Mapping[str, str], sound: Sound | None = None) -> Draft:
+        """The draft of one row, about `sound` where the task is; it keeps the digest of the sound, not the sound."""
         draft = Draft(file, number, cells)
         draft.provenance = {"source": file, "label_batch": file, **self.defaults, **self.mapping.constants}
         for name, sources in self.mapping.columns.items():
-            self._fill(draft, name, [cells[source] for source in sources])
+            if name != f"input.{self.task.audio_field}":
+                self._fill(draft, name, [cells[source] for source in sources])
         spans = self._deidentify(draft)
+        if sound:
+            self._hear(draft, sound)
         self._identify(draft)
         if not draft.reasons:
-            self._type(draft, spans)
+            self._type(draft, spans, sound.audio if sound else None)
         return draft
+
+    def _hear(self, draft: Draft, sound: Sound) -> None:
+        """What a clip says about its row: its digest, its call, and the language of its dialect."""
+        draft.reasons += sound.reasons
+        if sound.audio:
+            draft.seconds = sound.audio.seconds
+            draft.input[str(self.task.audio_field)] = sound.audio.digest
+        if sound.recording:
+            draft.provenance.setdefault("call_id", sound.recording)
+            draft.provenance.setdefault("caller_id", f"call {draft.provenance['call_id']}")
+        if language := dialects.language(draft.provenance.get("dialect", dialects.UNKNOWN)):
+            draft.provenance.setdefault("language", language)
 
     def _fill(self, draft: Draft, name: str, cells: list[str]) -> None:
         part, _, field_name = name.partition(".")
@@ -75,8 +104,19 @@ class Drafter:
             draft.split = value or None
             if value and value not in columns.SPLITS:
                 draft.reasons.append(f"split: found {_shown(value)}, expected one of {', '.join(columns.SPLITS)}")
+        elif value and self._is_json(part, field_name):
+            self._fill_json(draft, part, field_name, value)
         elif value or self._needed(part, field_name):
             getattr(draft, part)[field_name] = value
+
+    def _is_json(self, part: str, name: str) -> bool:
+        return any(column.is_json for column in columns.of_task(self.task) if column.name == f"{part}.{name}")
+
+    def _fill_json(self, draft: Draft, part: str, name: str, cell: str) -> None:
+        try:
+            getattr(draft, part)[name] = json.loads(cell)
+        except json.JSONDecodeError:
+            draft.reasons.append(f"{part}.{name}: found {_shown(cell)}, expected JSON")
 
     def _needed(self, part: str, name: str) -> bool:
         kind = {"input": self.task.input, "target": self.task.target}.get(part)
@@ -89,7 +129,7 @@ class Drafter:
             draft.input[name], found = privacy.replace(value, privacy.RECOGNISERS, self.key, field=name)
             spans += found
         for name, value in draft.target.items():
-            if privacy.find_all(value):
+            if isinstance(value, str) and privacy.find_all(value):
                 draft.reasons.append(f"target.{name}: found personal data, {_shown(value)}, expected none in a target")
         for name, value in draft.provenance.items():
             if name not in _KEPT_AS_THEY_ARE | {"caller_id", "call_id", "confidence"}:
@@ -111,10 +151,11 @@ class Drafter:
     def _unnamed(self, number: str) -> str:
         return privacy.keyed_hash(number, "call", self.key) if privacy.find_all(number) else number
 
-    def _type(self, draft: Draft, spans: list[Span]) -> None:
+    def _type(self, draft: Draft, spans: list[Span], audio: Audio | None) -> None:
         draft.provenance["personal"] = spans
+        said = {**draft.input, str(self.task.audio_field): audio} if audio else draft.input
         try:
-            row: Row = self.task.row(draft.id, draft.input, draft.target, draft.provenance)
+            row: Row = self.task.row(draft.id, said, draft.target, draft.provenance)
         except ValidationError as error:
             part = {self.task.input.__name__: "input", self.task.target.__name__: "target"}.get(error.title)
             draft.reasons += reasons(error, part or error.title.lower())

@@ -207,6 +207,23 @@ def cluster(new: Mapping[str, str], old: Mapping[str, str], clusters: Mapping[st
     return _named(rows, touched, clusters)
 
 
+def same(new: Mapping[str, str], old: Mapping[str, str], clusters: Mapping[str, str]) -> Clusters:
+    """As `cluster`, where only what is equal belongs together: digests of sound by row id."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for id, digest in new.items():
+        rows[digest].append(id)
+    touched: dict[str, set[str]] = {digest: set() for digest in rows}
+    for id, digest in old.items():
+        if digest in touched:
+            touched[digest].add(clusters[id])
+    order = list(rows)
+    return _named(
+        {n: rows[digest] for n, digest in enumerate(order)},
+        {n: touched[digest] for n, digest in enumerate(order)},
+        clusters,
+    )
+
+
 def _named(rows: Mapping[int, Sequence[str]], touched: Mapping[int, set[str]], clusters: Mapping[str, str]) -> Clusters:
     """A row's own earlier cluster when its group touches it, else the smallest known one, else the smallest row id."""
     names, also = {}, {}

@@ -15,7 +15,10 @@ import pyarrow as pa
 
 from data import columns, contract, placement, quarantine, splits, store
 from data import mapping as mappings
+from data.audio_import import Reader, Track
+from data.audio_shards import Staging
 from data.drafts import Draft, Drafter
+from data.recordings import listing_digest, open_delivery
 from data.report import ImportReport
 from data.snapshot import Snapshot
 from data.tables import file_digest, read_table
@@ -38,35 +41,54 @@ def import_table(
     files: Sequence[Path] = (),
     *,
     progress: Progress = lambda stage: None,
+    track: Track = lambda items, total, what: items,
 ) -> ImportReport:
     """Import `files`, or those that the mapping names, as one new snapshot of the task's corpus.
 
-    Raises InputError for files and mappings that cannot be used, ContractError when too many rows are quarantined, a
-    given split has someone on two sides, or the table breaks the contract. Nothing is stored then.
+    For a task about sound a file is a folder or a zip of recordings. Raises InputError for files and mappings that
+    cannot be used, ContractError when too many rows are quarantined, a given split has someone on two sides, or the
+    table breaks the contract. Nothing is stored then.
     """
+    if task.corpus_name != task.name:
+        raise InputError(
+            f"the rows of {task.name} are those of {task.corpus_name}", next=f"hotline import {task.corpus_name}"
+        )
     mapping.check(task)
     chosen = list(files) or mapping.default_files()
     if not chosen:
         raise InputError("which file?", expected="files on the command line, or `files:` in the mapping")
     with store.lock(settings, task):
-        return _Import(settings, task, mapping, chosen, progress).run()
+        previous = store.current(settings, task)
+        stored = previous.sounds if previous and previous.sounds else ()
+        with Staging(store.corpus_folder(settings, task), stored) as staging:
+            return _Import(settings, task, mapping, chosen, progress, track, staging).run(previous)
 
 
 class _Import:
     """One import, a step after the other over the same drafts."""
 
     def __init__(
-        self, settings: Settings, task: Task, mapping: mappings.Mapping, files: Sequence[Path], progress: Progress
+        self,
+        settings: Settings,
+        task: Task,
+        mapping: mappings.Mapping,
+        files: Sequence[Path],
+        progress: Progress,
+        track: Track,
+        staging: Staging,
     ) -> None:
         self.settings, self.task, self.mapping, self.files, self.progress = settings, task, mapping, files, progress
         self.site = policy.load(settings.workspace).site
         self.key = keys.secret(settings.keys, KEY_NAME)
-        self.columns = columns.of_task(task)
+        self.staging = staging
+        drafter = Drafter(task, mapping, self.key, {"site": self.site})
+        self.drafter, self.reader = drafter, Reader(task, drafter, staging, track) if task.audio_field else None
         self.drafts: list[Draft] = []
+        self.sources: list[tuple[str, str]] = []
+        """Name and digest of what was read."""
         self.quarantine_path = settings.quarantine / task.name / f"{self._name()}.jsonl"
 
-    def run(self) -> ImportReport:
-        previous = store.current(self.settings, self.task)
+    def run(self, previous: Snapshot | None) -> ImportReport:
         self._read()
         tree = self._check_labels(previous)
         self._refuse_repeated_ids()
@@ -84,7 +106,15 @@ class _Import:
         whole = pa.concat_tables(store.cut(previous, table))
         checked = contract.validate(self.task, tree, whole, self.settings.workspace / "data" / "reports")
         manifest = store.commit(
-            self.settings, self.task, previous, table, tree, self._summaries(), self.site, dict(splits.FRACTIONS)
+            self.settings,
+            self.task,
+            previous,
+            table,
+            tree,
+            self._summaries(),
+            self.site,
+            dict(splits.FRACTIONS),
+            self.staging,
         )
         updated = sum(draft.id in known.content for draft in changed)
         sizes = Counter(whole.column("cluster").to_pylist())
@@ -105,25 +135,34 @@ class _Import:
                 reasons=quarantine.kinds(bad),
                 quarantine=str(written) if written else None,
                 contract=str(checked.html),
+                sound=self.reader.report(self._good()) if self.reader else None,
             )
         )
 
     def _name(self) -> str:
         """Of the import: the same files have the same name, so that a second import replaces its quarantine file."""
-        digest = digests.of_value([file_digest(file) for file in self.files])
-        return f"{self.files[0].name.split('.')[0]}-{digest[:12]}"
+        known = (lambda file: listing_digest(open_delivery(file))) if self.reader else file_digest
+        digest = digests.of_value([known(file) for file in self.files])
+        return f"{self.files[0].resolve().name.split('.')[0]}-{digest[:12]}"
 
     def _good(self) -> list[Draft]:
         return [draft for draft in self.drafts if not draft.reasons]
 
     def _read(self) -> None:
-        drafter = Drafter(self.task, self.mapping, self.key, {"site": self.site})
         for file in self.files:
             self.progress(f"reading {file.name}")
+            if self.reader:
+                name, digest, drafts = self.reader.read(file)
+                self.sources.append((name, digest))
+                self.drafts += drafts
+                continue
             table = read_table(file, self.mapping.named_columns())
             names = list(table.columns)
             rows = (dict(zip(names, row, strict=True)) for row in table.itertuples(index=False, name=None))
-            self.drafts += drafter.drafts(file.name, rows)
+            self.sources.append((file.name, file_digest(file)))
+            self.drafts += self.drafter.drafts(file.name, rows)
+        if self.reader:
+            self.reader.judge(self.drafts)
         if not self.drafts:
             raise InputError("there are no rows", where=", ".join(map(str, self.files)), next="check the file")
 
@@ -160,14 +199,14 @@ class _Import:
 
     def _summaries(self) -> list[store.ImportSummary]:
         summaries = []
-        for file in self.files:
-            mine = [draft for draft in self.drafts if draft.file == file.name]
+        for name, digest in self.sources:
+            mine = [draft for draft in self.drafts if draft.file == name]
             kept = sum(not draft.reasons for draft in mine)
             summaries.append(
                 store.ImportSummary(
-                    file=file.name,
-                    sha256=file_digest(file),
-                    batch=self.mapping.constants.get("label_batch", file.name),
+                    file=name,
+                    sha256=digest,
+                    batch=self.mapping.constants.get("label_batch", name),
                     rows_in=len(mine),
                     kept=kept,
                     quarantined=len(mine) - kept,

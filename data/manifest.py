@@ -28,6 +28,17 @@ class Shard(_Frozen):
     rows: int
 
 
+class AudioShard(_Frozen):
+    """Raw PCM and its index; see data/audio_shards.py."""
+
+    path: str
+    sha256: str
+    bytes: int
+    clips: int
+    index: str
+    index_sha256: str
+
+
 class ImportSummary(_Frozen):
     """One file of one import: rows in = kept + quarantined."""
 
@@ -53,6 +64,7 @@ class Manifest(_Frozen):
     tree: str | None
     contract: str
     shards: tuple[Shard, ...]
+    audio: tuple[AudioShard, ...] = ()
     fractions: dict[str, float]
     imports: tuple[ImportSummary, ...]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
+from data.speech_mapping import NAME_COLUMNS, Format, Recordings
 from data.tables import read_table
 from hotline import labels
 from hotline.errors import InputError
@@ -42,6 +43,8 @@ class Mapping(BaseModel):
     constants: dict[str, str] = {}
     """Provenance that is the same for every row."""
     labels: Literal["from rows"] | TreeFile = "from rows"
+    recordings: Recordings = Recordings()
+    """Only for tasks about sound."""
     files: tuple[Path, ...] = ()
     max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.05
     """A larger share of quarantined rows refuses the whole import."""
@@ -65,6 +68,19 @@ class Mapping(BaseModel):
     def named_columns(self) -> list[str]:
         """Every column of the table that the mapping names."""
         return list(dict.fromkeys(column for columns in self.columns.values() for column in columns))
+
+    def required_columns(self) -> list[str]:
+        """Those of them, and of its `recordings` section, that a table of transcripts must have."""
+        plan = self.recordings
+        given = {*NAME_COLUMNS, *plan.groups, *plan.optional}
+        text = self.columns.get("target.text", ()) if plan.channel_texts else ()
+        named = [*self.named_columns(), *plan.own_columns()]
+        own = {*self.columns.get("input.audio", ())}
+        return [name for name in dict.fromkeys(named) if name in own or name not in given | set(text)]
+
+    def read_as(self, format: Format) -> Mapping:
+        """The same mapping, for recordings whose transcripts come in that format."""
+        return self.model_copy(update={"recordings": self.recordings.model_copy(update={"format": format})})
 
     def default_files(self) -> list[Path]:
         return [self.path.parent / file for file in self.files]
@@ -105,14 +121,15 @@ class Mapping(BaseModel):
 
 def _known_fields(task: Task) -> set[str]:
     fields = {f"input.{name}" for name in task.input.model_fields}
-    fields |= {f"target.{name}" for name in task.target.model_fields}
+    fields |= {f"target.{name}" for name in task.target.model_fields if name not in task.provenance_fields}
     fields |= {f"provenance.{name}" for name in Provenance.model_fields if name not in COMPUTED}
     return fields | {"id", "split"}
 
 
 def _required_fields(task: Task) -> list[str]:
     parts = (("input", task.input), ("target", task.target))
-    return [f"{part}.{name}" for part, kind in parts for name, info in kind.model_fields.items() if info.is_required()]
+    names = [f"{part}.{name}" for part, kind in parts for name, info in kind.model_fields.items() if info.is_required()]
+    return [name for name in names if name in _known_fields(task)]
 
 
 def load(path: Path) -> Mapping:

@@ -54,9 +54,11 @@ def place(task: Task, mapping: mappings.Mapping, changed: Sequence[Draft], known
 
     Raises ContractError when the table brings its own split and has someone on two sides.
     """
-    found = duplicates.cluster(
-        {draft.id: _text(task, draft.values) for draft in changed}, known.texts, known.clusters, folder
-    )
+    new = {draft.id: _text(task, draft.values) for draft in changed}
+    if task.audio_field:
+        found = duplicates.same(new, known.texts, known.clusters)
+    else:
+        found = duplicates.cluster(new, known.texts, known.clusters, folder)
     members = []
     for draft in changed:
         draft.values["cluster"] = found.names[draft.id]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data import columns
+from data import audio_shards, columns
 from data.manifest import Manifest, broken, read_shard, read_tree
 from hotline import digests
 from hotline.errors import InputError, UnknownName
@@ -50,6 +50,8 @@ class Snapshot:
     task: Task
     tables: tuple[Any, ...] = field(repr=False, compare=False)
     """One Arrow table per shard."""
+    sounds: audio_shards.Sounds | None = field(default=None, repr=False, compare=False)
+    """The clips of tasks about sound."""
     seen_as: Task | None = None
     """The task whose targets the rows give, where that is not the one they were imported for."""
 
@@ -90,7 +92,7 @@ class Snapshot:
         provenance = [column for column in declared if column.part == "provenance" and column.kind == pa.string()]
         return Rows(
             ids=table.column("id").to_pylist(),
-            inputs=columns.parts(task.input, named["input"], table),
+            inputs=columns.parts(task.input, named["input"], table, sounds=self.sounds),
             targets=columns.parts(task.target, named["target"], table, task.provenance_fields),
             provenance={column.field: table.column(column.name).to_pylist() for column in provenance},
             clusters=table.column("cluster").to_pylist(),
@@ -98,14 +100,31 @@ class Snapshot:
         )
 
 
-def load(folder: Path, manifest: Manifest, task: Task) -> Snapshot:
-    """The snapshot of a manifest with every byte and digest checked. Raises IntegrityError naming what differs."""
+def load(folder: Path, manifest: Manifest, task: Task, every_sample: bool = True) -> Snapshot:
+    """The snapshot of a manifest with every byte and digest checked. Raises IntegrityError naming what differs.
+
+    Without `every_sample`, of the sound only indices and lengths are checked.
+    """
     tables = tuple(read_shard(folder / shard.path, shard, columns.schema(task)) for shard in manifest.shards)
-    snapshot = Snapshot(folder, manifest, task, tables)
+    sounds = audio_shards.open_shards(folder, manifest.audio, every_sample) if task.audio_field else None
+    snapshot = Snapshot(folder, manifest, task, tables, sounds)
     found = digest_of(task, manifest.tree, manifest.contract, snapshot.table)
     if found != manifest.digest:
         raise broken("the rows differ from the snapshot's digest", folder, found, manifest.digest)
+    _refuse_silent_rows(snapshot)
     return snapshot
+
+
+def _refuse_silent_rows(snapshot: Snapshot) -> None:
+    """Raises IntegrityError when a row's sound is in none of the shards."""
+    if snapshot.sounds is None:
+        return
+    wanted = snapshot.table.column(f"input.{snapshot.task.audio_field}").to_pylist()
+    missing = [digest for digest in wanted if digest not in snapshot.sounds]
+    if missing:
+        raise broken(
+            f"the sound of {len(missing)} rows is in no audio shard", snapshot.folder, missing[0], "every clip stored"
+        )
 
 
 def digest_of(task: Task, tree: str | None, contract: str, table: Any) -> str:

@@ -3,6 +3,7 @@
     rows/<sha256>.parquet      shards; the same rows have the same bytes
     snapshots/<digest>.json    manifests
     labels/<digest>.json       label trees
+    audio/<sha256>.pcm         sound, raw, apart from the rows; with its index
     signatures/…               MinHash signatures, so that an import computes only those of new texts
     HEAD                       digest of the current snapshot
 
@@ -28,9 +29,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data import columns
+from data import audio_shards, columns
 from data.difference import Difference, difference
-from data.manifest import ImportSummary, Manifest, Shard, contract_digest, corpus_folder, read_manifest
+from data.manifest import AudioShard, ImportSummary, Manifest, Shard, contract_digest, corpus_folder, read_manifest
 from data.snapshot import Rows, Snapshot, digest_of, load
 from hotline import tasks
 from hotline.errors import ContractError, UnknownName
@@ -92,8 +93,10 @@ def open_snapshot(settings: Settings, task: Task, digest: str | None = None) -> 
 
 
 def current(settings: Settings, task: Task) -> Snapshot | None:
-    """What an import adds to; None before the first one. Its bytes are checked, its contract may be an older one."""
-    return load(corpus_folder(settings, task), _find(settings, task, None), task) if head(settings, task) else None
+    """What an import adds to; None before the first one. Its rows are checked, its contract may be an older one."""
+    if head(settings, task) is None:
+        return None
+    return load(corpus_folder(settings, task), _find(settings, task, None), task, every_sample=False)
 
 
 def _find(settings: Settings, task: Task, digest: str | None) -> Manifest:
@@ -150,6 +153,7 @@ def commit(
     imports: Sequence[ImportSummary],
     site: str,
     fractions: dict[str, float],
+    audio: audio_shards.Staging | None = None,
 ) -> Manifest:
     """Store `changed` (an Arrow table of new rows, and of rows that supersede those of the same id) as a snapshot.
 
@@ -176,12 +180,17 @@ def commit(
         tree=tree_digest,
         contract=contract,
         shards=tuple(_save_shard(folder, table) for table in tables),
+        audio=(*(previous.manifest.audio if previous else ()), *_published(task, changed, audio)),
         fractions=fractions,
         imports=(*(previous.manifest.imports if previous else ()), *imports),
     )
     _write(place, manifest.model_dump_json(indent=1).encode())
     _write(folder / "HEAD", f"{digest}\n".encode())
     return manifest
+
+
+def _published(task: Task, changed: Any, audio: audio_shards.Staging | None) -> tuple[AudioShard, ...]:
+    return audio.publish(changed.column(f"input.{task.audio_field}").to_pylist()) if audio and task.audio_field else ()
 
 
 def cut(previous: Snapshot | None, changed: Any) -> list[Any]:

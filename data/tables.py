@@ -35,8 +35,13 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     Raises InputError when it cannot be read (absent, encrypted, corrupt, of an unknown kind or encoding) or lacks one
     of `columns`, whose message lists the columns it has.
     """
+    return table_of(path, _bytes(path), columns)
+
+
+def table_of(path: Path, content: bytes, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """As `read_table`, of the content of a file that is called `path`."""
     kind = _kind(path)
-    content = _bytes(path)
+    content = _inflated(path, content)
     if kind in SPREADSHEETS:
         table = _spreadsheet(path, content)
     elif kind == ".jsonl":
@@ -87,14 +92,18 @@ def _kind(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError("the gzip file is corrupt", where=str(path), found=error, next="fetch it again") from error
+        return path.read_bytes()
     except OSError as error:
         raise InputError(
             "the file cannot be read", where=str(path), found=error.strerror, next="check the path"
         ) from error
+
+
+def _inflated(path: Path, content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError("the gzip file is corrupt", where=str(path), found=error, next="fetch it again") from error
 
 
 def _spreadsheet(path: Path, content: bytes) -> pd.DataFrame:

@@ -42,6 +42,11 @@ def tags() -> frozenset[str]:
     return frozenset(entry.tag for entry in registry().dialects)
 
 
+def language(tag: str) -> str | None:
+    """ISO 639-3 code of a tag's language; None for `unknown` and for what is no tag."""
+    return next((entry.language for entry in registry().dialects if entry.tag == tag != UNKNOWN), None)
+
+
 def check_tag(tag: str) -> str:
     """The tag itself. Raises ValueError for one that is not in the registry."""
     if tag not in tags():

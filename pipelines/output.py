@@ -47,5 +47,15 @@ def stage(text: str) -> None:
         print(f"… {text}", file=sys.stderr)
 
 
+def track(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items, with a bar on stderr where a person watches."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track as shown
+
+    return shown(items, what, total=total, console=Console(stderr=True), transient=True)
+
+
 def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pipelines import output
 from pipelines.output import Json
 
+if TYPE_CHECKING:
+    from data.speech_mapping import Format
+
 data_app = typer.Typer(help="The versions of a corpus and what changed between them.", no_args_is_help=True)
 
 Task = Annotated[str, typer.Argument(help="A task: `hotline tasks` lists them.")]
+
+
+class Transcripts(StrEnum):
+    """How transcripts come with recordings; `auto` looks."""
+
+    auto = "auto"
+    table = "table"
+    names = "names"
+    kaldi = "kaldi"
+    wenet = "wenet"
+    funasr = "funasr"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,29 +37,43 @@ def add_to(app: typer.Typer) -> None:
 def import_(
     task: Task,
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Tables: xlsx, xls, ods, csv, tsv, jsonl; each also .gz")
+        list[Path] | None,
+        typer.Argument(help="Tables (xlsx, ods, csv, tsv, jsonl, also .gz), or folders and zips of recordings."),
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="Which column is what (YAML).")] = None,
+    format: Annotated[Transcripts, typer.Option(help="How transcripts come with recordings.")] = Transcripts.auto,
     json: Json = False,
 ) -> None:
-    """Import tables of rows: map, de-identify, check, split, and store a new snapshot."""
+    """Import tables of rows, or recordings with transcripts: map, de-identify, check, split, store a new snapshot."""
     from data.ingest import import_table
-    from data.mapping import load as load_mapping
     from hotline import settings, tasks
-    from hotline.errors import InputError
 
     declared, here = tasks.find(task), settings.load()
-    if mapping is None:
+    chosen = _mapping(declared, mapping, files or [], format)
+    report = import_table(here, declared, chosen, files or [], progress=output.stage, track=output.track)
+    if json:
+        output.as_json(report.as_dict())
+    else:
+        output.note(str(report))
+
+
+def _mapping(task: Any, path: Path | None, files: list[Path], format: Transcripts) -> Any:
+    """The mapping in that file, or the one that ships for the recordings' format. Raises InputError without one."""
+    from data.mapping import load
+    from data.transcripts import usual_mapping
+    from hotline.errors import InputError
+
+    if path is None and task.audio_field and files:
+        found = usual_mapping(files, format.value)
+    elif path is None:
         raise InputError(
             "which column is what?",
             expected="--mapping FILE.yaml",
             next="see data/mappings for examples and docs/guide.md",
         )
-    report = import_table(here, declared, load_mapping(mapping), files or [], progress=output.stage)
-    if json:
-        output.as_json(report.as_dict())
     else:
-        output.note(str(report))
+        found = load(path)
+    return found if format is Transcripts.auto else found.read_as(cast("Format", format.value))
 
 
 @data_app.command()

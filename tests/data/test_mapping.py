@@ -10,14 +10,16 @@ import pytest
 from data import mapping as mappings
 from hotline.errors import InputError
 from hotline.task import Task
+from hotline.tasks import find
 
 Write = Callable[[str], mappings.Mapping]
 SHIPPED = sorted((Path(mappings.__file__).parent / "mappings").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", [path for path in SHIPPED if "tree" not in path.name], ids=lambda path: path.stem)
-def test_every_shipped_mapping_fits_the_task(path: Path, task: Task) -> None:
-    mappings.load(path).check(task)
+def test_every_shipped_mapping_fits_its_task(path: Path) -> None:
+    mapping = mappings.load(path)
+    mapping.check(find("transcription" if "input.audio" in mapping.columns else "ticket_category"))
 
 
 def test_all_problems_are_reported_at_once(mapped: Write) -> None:
