@@ -19,7 +19,7 @@ from pathlib import Path
 from data import sichuanese
 from data.call_summary import Summary, summed
 from data.call_wordings import SPLITS, Caller, Sentence, dialects
-from data.voices import Voice
+from data.voices import Voice, package
 
 COLUMNS = ("id", "file", "text", "speaker", "dialect", "channel", "split", "entities")
 NAMED = ("Alex", "Annie", "Denis", "Lee", "Mario", "Michael", "adam", "belinda", "linda", "steph", "victor")
@@ -73,7 +73,10 @@ class Clip:
 
 
 def generate(folder: Path, hours: float, seed: int) -> Summary:
-    """Writes `hours` of training speech, and held-out clips on top, as `folder/audio/*.wav` and `folder/calls.csv`."""
+    """Writes `hours` of training speech, and held-out clips on top, as `folder/audio/*.wav` and `folder/calls.csv`.
+
+    Raises UnavailableError where the demo's extra is not installed.
+    """
     return _write(folder, plan(hours, seed), seed)
 
 
@@ -92,15 +95,14 @@ def _digit(number: int, word: str, variants: Sequence[str], draw: random.Random)
 
 
 def plan(hours: float, seed: int) -> list[Clip]:
-    """The clips to speak: about equal hours a dialect; held-out sentences are made first, and never again."""
-    draw = random.Random(seed)
+    """The clips to speak, about equal hours a dialect. Held-out ones come first: more hours leave them as they are."""
     said: dict[str, str] = {}
     clips: list[Clip] = []
-    for dialect, words in dialects().items():
-        wanted = max(1, round(hours * 3600 / len(dialects()) / float(words["seconds"])))
-        for split in reversed(SPLITS):
+    for split in reversed(SPLITS):
+        for dialect, words in dialects().items():
+            wanted = max(1, round(hours * 3600 / len(dialects()) / float(words["seconds"])))
             count = wanted if split == "train" else min(HELD_OUT[split], max(1, int(LARGEST_SHARE[split] * wanted)))
-            clips.extend(_clips(dialect, split, count, said, draw))
+            clips.extend(_clips(dialect, split, count, said, random.Random(f"{seed} {dialect} {split}")))
     return clips
 
 
@@ -109,12 +111,8 @@ def _clips(dialect: str, split: str, count: int, said: dict[str, str], draw: ran
     for number in range(count):
         sentence = _unsaid(caller, split, said)
         said[sentence.text] = split
-        voice = Voice(
-            words["voice"],
-            draw.choice(VARIANTS[split]),
-            draw.choice(PITCHES),
-            round(draw.choice(RATES) * float(words["pace"])),
-        )
+        pace = round(draw.choice(RATES) * float(words["pace"]))
+        voice = Voice(words["voice"], draw.choice(VARIANTS[split]), draw.choice(PITCHES), pace)
         yield Clip(f"{dialect}-{split}-{number:05d}", sentence, voice, dialect, draw.choice(CHANNELS), split)
 
 
@@ -130,6 +128,8 @@ def _unsaid(caller: Caller, split: str, said: dict[str, str]) -> Sentence:
 
 def _write(folder: Path, clips: Sequence[Clip], seed: int) -> Summary:
     """Speaks the clips in fresh processes, each its fixed share in order, and writes the table."""
+    for needed in ("espeakng_loader", "pypinyin"):
+        package(needed)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     # Spawned, one process a share: a parent's threads and its loaded voices stay out, and every run says the same.
     fresh = multiprocessing.get_context("spawn")

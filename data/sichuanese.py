@@ -2,7 +2,7 @@
 
 Rules after Zhang Fengtong, "The initials of Chengdu speech as compared with Standard Chinese", Journal of the
 International Phonetic Association (1989), and Wiktionary, "About Chinese/Sichuanese" (finals and syllables): zh, ch, sh
-are z, c, s; n is l except before i and ü; hu is fu; -ing and -eng are -in and -en, but -ong after b, p, m, f; uo, and e
+are z, c, s; n is l except before i and ü (v); hu is fu; -ing and -eng are -in and -en, but -ong after b, p, m, f; uo, and e
 after g, k, h, are o. Tones 55, 21, 53, 213 are spoken with the nearest that the voice has: 55, neutral 11, 51, 214.
 The old entering tone went to the second (一, 七, 十, 出). The voice has no initial ng, and n before i stays n.
 """
@@ -16,12 +16,14 @@ from typing import Any
 
 import yaml
 
+from data.voices import package
+
 TONES = {"1": "1", "2": "5", "3": "4", "4": "3", "5": "5"}
 RULES = tuple(
     (re.compile(pattern), spoken)
     for pattern, spoken in (
         (r"^(z|c|s)h", r"\1"),
-        (r"^n(?![iüv])", "l"),
+        (r"^n(?![iv])", "l"),
         (r"^hu$", "fu"),
         (r"^([bpmf])eng$", r"\1ong"),
         (r"(i|e)ng$", r"\1n"),
@@ -54,9 +56,9 @@ def pinyin(text: str) -> str:
 
 
 def _clause(characters: str) -> str:
-    from pypinyin import Style, lazy_pinyin
-
-    read = lazy_pinyin(characters, style=Style.TONE3, neutral_tone_with_five=True, v_to_u=False)
+    pypinyin = package("pypinyin")
+    style = pypinyin.Style.TONE3
+    read = pypinyin.lazy_pinyin(characters, style=style, neutral_tone_with_five=True, v_to_u=False)
     own, entering = _words()["readings"], _words()["entering"]
     spoken = (syllable(own.get(one, sound), one in entering) for one, sound in zip(characters, read, strict=True))
     return " ".join(spoken)

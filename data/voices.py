@@ -11,6 +11,8 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -36,18 +38,23 @@ class Voice:
         return f"{self.language}+{self.variant}"
 
 
+def package(name: str) -> Any:
+    """A package of the demo's extra. Raises UnavailableError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError as missing:
+        raise UnavailableError(
+            "generated calls have no voice here",
+            found=f"the package {name.replace('_', '-')} is not installed",
+            next="pip install 'hotline[demo]'",
+        ) from missing
+
+
 class Speech:
     """The loaded library."""
 
     def __init__(self) -> None:
-        try:
-            import espeakng_loader
-        except ImportError as missing:
-            raise UnavailableError(
-                "there is no voice to speak generated calls with",
-                found="the package espeakng-loader is not installed",
-                next="pip install 'hotline[demo]'",
-            ) from missing
+        espeakng_loader = package("espeakng_loader")
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = espeakng_loader.get_data_path().encode()
         self.sample_rate_hz = int(self._library.espeak_Initialize(SYNCHRONOUS, 0, data, NO_EXIT))

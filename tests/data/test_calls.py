@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from data.calls import Clip
 from data.voices import speech
 from hotline.audio import TELEPHONE_HZ
 from hotline.dialects import tags
+from hotline.errors import UnavailableError
 
 PLAN = calls.plan(2.0, 20260)
 STOPS = "，。？,.?"
@@ -51,6 +53,12 @@ def test_the_same_seed_gives_the_same_bytes(made: tuple[Path, Summary], tmp_path
     calls.generate(tmp_path, 0.02, 7)
     for path in [made[0] / "calls.csv", *(made[0] / "audio").iterdir()]:
         assert (tmp_path / path.relative_to(made[0])).read_bytes() == path.read_bytes()
+
+
+def test_more_hours_leave_the_held_out_clips_as_they_are() -> None:
+    more = calls.plan(2.5, 20260)
+    assert [clip for clip in more if clip.split != "train"] == [clip for clip in PLAN if clip.split != "train"]
+    assert len(more) > len(PLAN)
 
 
 def test_another_seed_says_something_else() -> None:
@@ -153,3 +161,13 @@ def test_digits_are_ten_words_in_many_voices(tmp_path: Path) -> None:
     assert told.voices == {"train": len({row["speaker"].split("-")[-3] for row in rows(tmp_path)})}
     assert told.voices["train"] > 10 and told.speakers["train"] > 30
     assert all(json.loads(row["entities"]) == [] and row["split"] == "train" for row in rows(tmp_path))
+
+
+@pytest.mark.parametrize("missing", ["espeakng_loader", "pypinyin"])
+def test_a_missing_package_is_told_before_anything_is_written(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UnavailableError, match=r"pip install 'hotline\[demo\]'"):
+        calls.generate(tmp_path / "calls", 0.01, 1)
+    assert not (tmp_path / "calls").exists()

@@ -70,8 +70,8 @@ def test_a_missing_library_names_the_command_that_installs_it(monkeypatch: pytes
 
 
 def test_chengdu_says_it_so() -> None:
-    standard = "zhong1 shi4 chang2 nan2 ni3 nü3 hu2 hua1 ming2 leng3 feng1 wo3 duo1 ge1 de5"
-    chengdu = "zong1 si3 cang5 lan5 ni4 nü4 fu5 hua1 min5 len4 fong1 o4 do1 go1 de5"
+    standard = "zhong1 shi4 chang2 nan2 ni3 nv3 hu2 hua1 ming2 leng3 feng1 wo3 duo1 ge1 de5"
+    chengdu = "zong1 si3 cang5 lan5 ni4 nv4 fu5 hua1 min5 len4 fong1 o4 do1 go1 de5"
     assert " ".join(map(sichuanese.syllable, standard.split())) == chengdu
 
 
