@@ -14,35 +14,35 @@ from hotline.families.transcriber_options import CtcOptions, PretrainedSpeechOpt
 def fresh(options: CtcOptions | SequenceOptions | PretrainedSpeechOptions, texts: Sequence[str]) -> Any:
     """A recogniser for training, its characters those of the training transcripts."""
     if isinstance(options, CtcOptions):
-        return CtcRecogniser(options, Characters.of(texts))
+        return CtcRecogniser(options, Characters.of(texts, pieces=options.pieces))
     if isinstance(options, SequenceOptions):
         from hotline.families.sequence_recogniser import RESERVED, SequenceRecogniser
 
-        return SequenceRecogniser(options, Characters.of(texts, RESERVED))
+        return SequenceRecogniser(options, Characters.of(texts, RESERVED, options.pieces))
     from hotline.families import pretrained_speech
 
     return pretrained_speech.from_base(options, texts)
 
 
 def saved(
-    options: CtcOptions | SequenceOptions | PretrainedSpeechOptions, vocabulary: Sequence[str], base: Path
+    options: CtcOptions | SequenceOptions | PretrainedSpeechOptions, vocabulary: dict[str, Any], base: Path
 ) -> Any:
     """The architecture of a saved recogniser, without its weights."""
     if isinstance(options, CtcOptions):
-        return CtcRecogniser(options, Characters(vocabulary))
+        return CtcRecogniser(options, Characters.restored(vocabulary))
     if isinstance(options, SequenceOptions):
         from hotline.families.sequence_recogniser import RESERVED, SequenceRecogniser
 
-        return SequenceRecogniser(options, Characters(vocabulary, RESERVED))
+        return SequenceRecogniser(options, Characters.restored(vocabulary, RESERVED))
     from hotline.families import pretrained_speech
 
     return pretrained_speech.from_saved(options, base, vocabulary)
 
 
-def vocabulary(recogniser: Any) -> list[str]:
-    """The recogniser's own characters; none when it brings a tokenizer."""
+def vocabulary(recogniser: Any) -> dict[str, Any]:
+    """The recogniser's own symbols; none when it brings a tokenizer."""
     characters: Characters | None = recogniser.characters
-    return characters.symbols if characters else []
+    return characters.described() if characters else {}
 
 
 def save_base(recogniser: Any, folder: Path) -> None:

@@ -34,7 +34,7 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Pretrai
         raise InputError(
             "a sequence-to-sequence checkpoint keeps its own vocabulary", where="model.vocabulary", expected="base"
         )
-    symbols = Characters.of(texts) if options.vocabulary == "corpus" else _tokens(folder)
+    symbols = Characters.of(texts, pieces=options.pieces) if options.vocabulary == "corpus" else _tokens(folder)
     if isinstance(symbols, Characters):
         config.vocab_size, config.pad_token_id = len(symbols), 0
     elif (share := symbols.unknown_share(texts)) > UNKNOWN_SHARE:
@@ -50,7 +50,7 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Pretrai
 
 
 def from_saved(
-    options: PretrainedSpeechOptions, folder: Path, vocabulary: Sequence[str]
+    options: PretrainedSpeechOptions, folder: Path, vocabulary: dict[str, Any]
 ) -> PretrainedCtc | PretrainedSequence:
     """The architecture without weights: those are in the version's one safetensors file."""
     import torch
@@ -61,7 +61,7 @@ def from_saved(
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(folder)
-    return _recogniser(options, folder, model, Characters(vocabulary) if vocabulary else _tokens(folder))
+    return _recogniser(options, folder, model, Characters.restored(vocabulary) if vocabulary else _tokens(folder))
 
 
 def _recogniser(

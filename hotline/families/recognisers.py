@@ -5,6 +5,7 @@ Legend: B clips, F frames, L outputs, D width, V symbols.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,7 +55,7 @@ class Recogniser(Protocol):
         """hidden_BLD and mask_BL."""
 
     def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
-        """Mean loss per symbol of the targets: a scalar."""
+        """Mean over the clips of the loss per symbol: a scalar."""
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         """The state that `decode` reads: tensors only."""
@@ -131,17 +132,24 @@ def trimmed(state: Any) -> list[ctc.LogProbabilities]:
 def readings_of(
     scores_LV: ctc.LogProbabilities, beams: int, blank: int, character: Any, output_seconds: float
 ) -> list[Heard]:
-    """The best readings of one clip's CTC scores."""
+    """The best readings of one clip's CTC scores, and how sure they are per symbol.
+
+    Greedily that is the mean over the symbols' best frames; a beam knows the probability of the whole reading.
+    """
     if beams == 1:
-        ways = [ctc.greedy(scores_LV, blank)]
-    else:
-        ways = [ctc.align(scores_LV, symbols, blank) for symbols, _ in ctc.beam(scores_LV, beams, blank)]
-    return [_heard(pieces, character, output_seconds) for pieces in ways]
+        pieces = ctc.greedy(scores_LV, blank)
+        return [_heard(pieces, character, output_seconds, confidence([piece.probability for piece in pieces]))]
+    found = ctc.beam(scores_LV, beams, blank)
+    length = max(1, len(found[0][0]))  # one for all readings of a clip, so that the best stays the surest
+    return [
+        _heard(ctc.align(scores_LV, symbols, blank), character, output_seconds, math.exp(score / length))
+        for symbols, score in found
+    ]
 
 
-def _heard(pieces: Sequence[ctc.Piece], character: Any, output_seconds: float) -> Heard:
+def _heard(pieces: Sequence[ctc.Piece], character: Any, output_seconds: float, sure: float) -> Heard:
     said = tuple((character(p.symbol), p.start * output_seconds, p.end * output_seconds, p.probability) for p in pieces)
-    return Heard(said, confidence([piece.probability for piece in pieces]))
+    return Heard(said, min(1.0, sure))
 
 
 def confidence(probabilities: Sequence[float]) -> float:
@@ -150,19 +158,22 @@ def confidence(probabilities: Sequence[float]) -> float:
 
 
 def ctc_loss(logits_BLV: Tensor, mask_BL: Tensor, labels_BU: Tensor, blank: int) -> Tensor:
-    """Sum of the clips' CTC losses over the number of their symbols; clips too short for their text count as 0."""
+    """Mean over the clips of their CTC loss per symbol, so that wordy languages do not drown the others.
+
+    Clips too short for their text count as 0.
+    """
     scores_LBV = functional.log_softmax(logits_BLV.float(), dim=-1).transpose(0, 1)
-    known_BU = labels_BU != IGNORED
-    total = functional.ctc_loss(
+    symbols_B = (labels_BU != IGNORED).sum(1)
+    loss_B = functional.ctc_loss(
         scores_LBV,
         labels_BU.clamp_min(0),
         mask_BL.sum(1),
-        known_BU.sum(1),
+        symbols_B,
         blank=blank,
-        reduction="sum",
+        reduction="none",
         zero_infinity=True,
     )
-    return total / known_BU.sum().clamp_min(1)
+    return (loss_B / symbols_B.clamp_min(1)).mean()
 
 
 def padded(numbers: Sequence[Sequence[int]]) -> Tensor:

@@ -19,6 +19,8 @@ from hotline.families.transcriber_options import Augmentation
 
 FRAME_SECONDS = 0.010
 WINDOW_SECONDS = 0.025
+FRAME_STEP = 32
+"""Batches are padded to a multiple of this many frames."""
 _FLOOR = 1e-6
 Wave = npt.NDArray[np.float32]
 
@@ -57,7 +59,8 @@ class LogMel:
     ) -> dict[str, Tensor]:
         """features_BFM and mask_BF (1 for frames of the clip, 0 for padding); with `draws`, masked by SpecAugment."""
         lengths_B = torch.tensor([max(1, -(-len(each) // self.hop)) for each in waves])
-        padded_BT = torch.zeros(len(waves), int(lengths_B.max()) * self.hop)
+        frames = -(-int(lengths_B.max()) // FRAME_STEP) * FRAME_STEP  # few different shapes: few kernels are kept
+        padded_BT = torch.zeros(len(waves), frames * self.hop)
         for row, each in zip(padded_BT, waves, strict=True):
             row[: len(each)] = torch.from_numpy(np.ascontiguousarray(each))
         window, filters_KM = _filters(self.sample_rate_hz, self.mel_bins)

@@ -30,6 +30,8 @@ class _Common(_Section):
     augmentation: Augmentation = Augmentation()
     beams: Annotated[int, Field(ge=1, le=64)] = 1
     """1 decodes greedily."""
+    pieces: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Pieces of Latin words in the vocabulary, beside the characters."""
     dialect_weight: Annotated[float, Field(ge=0)] = 0.3
     """Of the dialect's cross entropy beside the text's loss."""
 
