@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def transcribed(task: Task, readings: Sequence[Heard], seconds: float, dialect: 
 
 def segments(heard: Heard, seconds: float) -> list[dict[str, Any]]:
     """The reading by sentences: each ends after its mark. No time lies beyond `seconds`, the clip's length."""
+    last = math.floor(seconds * 1000) / 1000
     sentences: list[list[tuple[str, float, float, float]]] = [[]]
     for number, piece in enumerate(heard.pieces):
         if not sentences[-1] and not piece[0].strip():
@@ -57,8 +59,8 @@ def segments(heard: Heard, seconds: float) -> list[dict[str, Any]]:
             sentences.append([])
     return [
         {
-            "start_seconds": round(min(pieces[0][1], seconds), 3),
-            "end_seconds": round(min(max(pieces[-1][2], pieces[0][1]), seconds), 3),
+            "start_seconds": min(round(pieces[0][1], 3), last),
+            "end_seconds": min(round(max(pieces[-1][2], pieces[0][1]), 3), last),
             "text": "".join(piece[0] for piece in pieces).strip(),
             "confidence": min(1.0, confidence([piece[3] for piece in pieces])),
         }
