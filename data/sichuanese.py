@@ -2,9 +2,9 @@
 
 Rules after Zhang Fengtong, "The initials of Chengdu speech as compared with Standard Chinese", Journal of the
 International Phonetic Association (1989), and Wiktionary, "About Chinese/Sichuanese" (finals and syllables): zh, ch, sh
-are z, c, s; n is l except before i and ü (v); hu is fu; -ing and -eng are -in and -en, but -ong after b, p, m, f; uo, and e
-after g, k, h, are o. Tones 55, 21, 53, 213 are spoken with the nearest that the voice has: 55, neutral 11, 51, 214.
-The old entering tone went to the second (一, 七, 十, 出). The voice has no initial ng, and n before i stays n.
+are z, c, s; n is l except before i and ü (written v); hu is fu; -ing and -eng are -in and -en, but -ong after b, p, m,
+f; uo, and e after g, k, h, are o. Tones 55, 21, 53, 213 are spoken with the nearest that the voice has: 55, neutral 11,
+51, 214. The old entering tone went to the second (一, 七, 十, 出). The voice has no initial ng; n before i stays n.
 """
 
 from __future__ import annotations
