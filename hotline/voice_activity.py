@@ -24,10 +24,10 @@ loud noise that follows speech."""
 WINDOW_FRAMES = 9
 BEGIN_SHARE, END_SHARE = 0.6, 0.25
 """Speech begins when more than the first share of a window is speech, and ends when less than the second is."""
-SHORTEST_PAUSE_SECONDS = 0.3
+SHORTEST_PAUSE_SECONDS = 0.2
 SHORTEST_SPEECH_SECONDS = 0.15
-MARGIN_SECONDS = 0.2
-"""Kept on both sides: soft first and last sounds are not what a detector hears best."""
+BEFORE_SECONDS, AFTER_SECONDS = 0.2, 0.1
+"""Kept on both sides: a detector hears soft first sounds late, and holds on for a while after the last."""
 QUIET_FRAMES = 5
 """Over which the quietest place of a stretch that is too long is looked for."""
 
@@ -49,7 +49,7 @@ def stretches(audio: Audio, longest_seconds: float = LONGEST_SECONDS) -> list[Ra
     speech_F = _steady(_speech(audio, frame) & (loudness_F > ABOVE_FLOOR * _floor(loudness_F)))
     joined = _join(_runs(speech_F), round(SHORTEST_PAUSE_SECONDS / FRAME_SECONDS))
     spoken = [(start, end) for start, end in joined if end - start >= shortest]
-    padded = _pad(spoken, round(MARGIN_SECONDS / FRAME_SECONDS), -(-len(audio.samples) // frame))
+    padded = _pad(spoken, -(-len(audio.samples) // frame))
     longest = max(int(longest_seconds / FRAME_SECONDS), 2 * QUIET_FRAMES)
     cut = (piece for whole in padded for piece in _split(whole, loudness_F, longest))
     return [(start * frame, min(end * frame, len(audio.samples))) for start, end in cut]
@@ -96,14 +96,15 @@ def _join(ranges: Iterable[Range], shortest_pause: int) -> list[Range]:
     return joined
 
 
-def _pad(ranges: list[Range], margin: int, total: int) -> list[Range]:
-    """The ranges widened by `margin` on both sides, at most to the middle of the pause between two."""
+def _pad(ranges: list[Range], total: int) -> list[Range]:
+    """The ranges widened on both sides, at most to the middle of the pause between two."""
+    before, after = round(BEFORE_SECONDS / FRAME_SECONDS), round(AFTER_SECONDS / FRAME_SECONDS)
     if not ranges:
         return []
     middles = [(left[1] + right[0]) // 2 for left, right in itertools.pairwise(ranges)]
     lows, highs = [0, *middles], [*middles, total]
     return [
-        (max(start - margin, low), min(end + margin, high))
+        (max(start - before, low), min(end + after, high))
         for (start, end), low, high in zip(ranges, lows, highs, strict=True)
     ]
 
