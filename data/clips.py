@@ -71,10 +71,10 @@ def _find(clip: Clip, cell: str, transcripts: Transcripts, finder: Finder, plan:
         clip.reasons.append(f"input.audio: a transcript without a clip (no file, or more than one, is {cell[-60:]!r})")
     else:
         clip.file = file
-        said = from_name(file, plan)
-        if said is None:
+        said, fits = from_name(file, plan)
+        if not fits:
             clip.reasons.append(f"input.audio: the file's name does not match ({clip.recording!r}; {plan.names})")
-        clip.cells = {**(said or {}), **clip.cells}
+        clip.cells = {**said, **clip.cells}
 
 
 def _cut(clip: Clip, plan: Recordings) -> None:

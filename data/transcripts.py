@@ -112,20 +112,21 @@ def _none(delivery: Delivery, format: Format, found: str | None) -> InputError:
     )
 
 
-def from_name(path: str, plan: Recordings) -> Cells | None:
-    """What a recording's name says; None when it does not match."""
+def from_name(path: str, plan: Recordings) -> tuple[Cells, bool]:
+    """What a recording's path says, and whether its name is as it should be."""
     pure = PurePosixPath(path)
     cells = dict(zip(NAME_COLUMNS, (path, pure.stem, pure.parent.name), strict=True))
     if plan.names is None:
-        return cells
+        return cells, True
     match = re.fullmatch(plan.names, pure.stem)
-    return {**cells, **{name: value or "" for name, value in match.groupdict().items()}} if match else None
+    groups = match.groupdict() if match else {}
+    return {**cells, **{name: value or "" for name, value in groups.items()}}, match is not None
 
 
 def _names(sound: Delivery, plan: Recordings) -> Iterator[Cells]:
     for path in sound.sizes:
         if is_recording(path):
-            yield from_name(path, plan) or {"file": path}
+            yield from_name(path, plan)[0]
 
 
 def _table(delivery: Delivery, file: str, mapping: mappings.Mapping) -> list[Cells]:
