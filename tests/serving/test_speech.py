@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from data.voices import Voice, speech
 from hotline import audio_files, families
@@ -19,6 +21,7 @@ from hotline.audio import TELEPHONE_HZ, Audio, tone
 from hotline.families import transcriber
 from hotline.tasks import find
 from hotline.voice_activity import stretches
+from pipelines.cli import app
 from serving.client import transcribe
 
 if TYPE_CHECKING:
@@ -304,6 +307,22 @@ def test_files_are_transcribed_in_order_and_one_that_is_no_recording_keeps_its_p
     heard = list(transcribe(endpoint, files))
     assert ["error" in each for each in heard] == [False, False, False, True]
     assert heard[0]["answer"]["segments"][-1]["end_seconds"] <= clips[0].seconds + 0.001
+
+
+def test_the_command_prints_what_was_said_and_fails_for_what_is_no_recording(
+    endpoint: str, clip: bytes, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "call.wav", tmp_path / "letter.wav"
+    good.write_bytes(clip)
+    bad.write_text("a letter", encoding="utf-8")
+    run = CliRunner().invoke(app, ["transcribe", str(good), "--url", endpoint])
+    assert run.exit_code == 0, run.output
+    assert f"{good}  " in run.stdout and "00:0" in run.stdout
+    both = CliRunner().invoke(app, ["transcribe", str(good), str(bad), "--url", endpoint, "--json"])
+    assert both.exit_code == 2
+    heard = json.loads(both.stdout)["files"]
+    assert [each["file"] for each in heard] == [str(good), str(bad)]
+    assert "not an audio file" in heard[1]["error"]["message"]
 
 
 def test_the_openapi_document_shows_the_forms(http: httpx.Client) -> None:
