@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -104,13 +105,18 @@ class Drafter:
             draft.split = value or None
             if value and value not in columns.SPLITS:
                 draft.reasons.append(f"split: found {_shown(value)}, expected one of {', '.join(columns.SPLITS)}")
-        elif value and self._is_json(part, field_name):
+        elif value and name in self._json_columns:
             self._fill_json(draft, part, field_name, value)
         elif value or self._needed(part, field_name):
             getattr(draft, part)[field_name] = value
 
-    def _is_json(self, part: str, name: str) -> bool:
-        return any(column.is_json for column in columns.of_task(self.task) if column.name == f"{part}.{name}")
+    @cached_property
+    def _columns(self) -> tuple[columns.Column, ...]:
+        return columns.of_task(self.task)
+
+    @cached_property
+    def _json_columns(self) -> frozenset[str]:
+        return frozenset(column.name for column in self._columns if column.is_json)
 
     def _fill_json(self, draft: Draft, part: str, name: str, cell: str) -> None:
         try:
@@ -160,7 +166,7 @@ class Drafter:
             part = {self.task.input.__name__: "input", self.task.target.__name__: "target"}.get(error.title)
             draft.reasons += reasons(error, part or error.title.lower())
             return
-        draft.values = columns.flatten(row, columns.of_task(self.task))
+        draft.values = columns.flatten(row, self._columns)
 
 
 def reasons(error: ValidationError, part: str) -> list[str]:

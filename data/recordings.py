@@ -19,7 +19,7 @@ from hotline.errors import InputError, TooLarge
 _UTF8_NAME, _ENCRYPTED = 0x800, 0x1
 _IGNORED = ("__MACOSX",)
 MAX_BYTES = 4 << 30
-"""One file of an archive; a larger one is no recording of a call."""
+"""A larger file is no recording of a call, and is not read."""
 
 
 class Delivery(Protocol):
@@ -52,6 +52,7 @@ class Folder:
         return {name: found[name].stat().st_size for name in sorted(found) if not _is_junk(PurePosixPath(name))}
 
     def read(self, file: str) -> bytes:
+        _refuse_too_large(file, self.sizes[file])
         try:
             return (self.path / file).read_bytes()
         except OSError as error:
@@ -82,16 +83,18 @@ class Zip:
         member = self._members[file]
         if member.flag_bits & _ENCRYPTED:
             raise InputError("the file is encrypted in the archive", where=file, next="send it without a password")
-        if member.file_size > MAX_BYTES:
-            raise TooLarge(
-                "the file is too large", where=file, found=f"{member.file_size:,} bytes", expected=f"{MAX_BYTES:,}"
-            )
+        _refuse_too_large(file, member.file_size)
         try:
             return self._archive.read(member)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
             raise InputError(
                 "the archive is damaged at this file", where=file, found=error, next="fetch it again"
             ) from error
+
+
+def _refuse_too_large(file: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise TooLarge("the file is too large", where=file, found=f"{size:,} bytes", expected=f"at most {MAX_BYTES:,}")
 
 
 def _member_name(path: Path, member: zipfile.ZipInfo) -> str:

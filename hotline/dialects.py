@@ -42,6 +42,7 @@ def tags() -> frozenset[str]:
     return frozenset(entry.tag for entry in registry().dialects)
 
 
+@cache
 def language(tag: str) -> str | None:
     """ISO 639-3 code of a tag's language; None for `unknown` and for what is no tag."""
     return next((entry.language for entry in registry().dialects if entry.tag == tag != UNKNOWN), None)

@@ -11,6 +11,7 @@ from data import store
 from data.ingest import import_table
 from hotline.settings import Settings
 from hotline.task import Task
+from hotline.tasks import find
 
 MAPPINGS = Path(mappings.__file__).parent / "mappings"
 
@@ -49,6 +50,37 @@ def test_ten_thousand_english_requests_with_gaps(real_data: Path, place: Setting
     rows = store.open_snapshot(place, task).rows(where={"language": ["en"]})
     assert len(rows) == report.kept
     assert len(set(rows.provenance["channel"])) > 3
+
+
+@pytest.mark.parametrize(
+    ("archive", "mapping", "clips", "seconds"),
+    [
+        ("fsdd_en_digits_8khz", "fsdd", 1_500, 654),
+        ("cmn_words_syllables", "cmn_syllables", 2_273, 2_554),
+        pytest.param("yue_syllables_48khz", "yue_syllables", 5_358, 6_363, marks=pytest.mark.slow),
+    ],
+)
+def test_a_published_set_of_clips_is_imported_completely(
+    real_data: Path, place: Settings, archive: str, mapping: str, clips: int, seconds: int
+) -> None:
+    speech = find("transcription")
+    report = import_table(
+        place, speech, mappings.load(MAPPINGS / f"{mapping}.yaml"), [real_data / "speech" / f"{archive}.zip"]
+    )
+    assert (report.rows_in, report.kept, report.quarantined) == (clips, clips, 0)
+    snapshot = store.open_snapshot(place, speech)
+    assert sum(shard.clips for shard in snapshot.manifest.audio) == clips
+    assert sum(row.audio.seconds for row in snapshot.rows().inputs) == pytest.approx(seconds, abs=1)  # type: ignore[attr-defined]
+
+
+def test_three_speakers_of_digits_are_each_on_one_side(real_data: Path, place: Settings) -> None:
+    speech = find("transcription")
+    mapping = mappings.load(MAPPINGS / "fsdd.yaml")
+    import_table(place, speech, mapping, [real_data / "speech" / "fsdd_en_digits_8khz.zip"])
+    rows = store.open_snapshot(place, speech).rows()
+    assert len(set(rows.provenance["caller_id"])) == 3
+    assert len(set(zip(rows.provenance["caller_id"], rows.splits, strict=True))) == 3
+    assert {target.text for target in rows.targets} == set("0123456789")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["messages_4326.xlsx", "replies_120.xlsx"])
