@@ -148,8 +148,8 @@ def _speak(folder: Path, clips: Sequence[Clip], seed: int) -> dict[str, float]:
     import numpy as np
     import soundfile
 
-    from data import telephone
     from data.voices import speech
+    from hotline import telephone
     from hotline.audio import Audio
 
     seconds = {}

@@ -1,4 +1,4 @@
-"""The demo: generated tickets through the whole chain, to real answers over HTTP.
+"""The demo: generated tickets and telephone calls through the whole chain, to real answers over HTTP.
 
 It runs what a person would run (`dvc repro`, promote, serve), so a second run reuses what is up to date.
 """
@@ -11,64 +11,22 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hotline import policy, settings, tasks
+from hotline import policy, settings
 from hotline.errors import InputError
 from hotline.ledger import Ledger
 from hotline.records import ModelAddress, Verdict
 from hotline.settings import POLICY_FILE, Settings
-from pipelines import workspace
+from pipelines import demo_report, demo_speech, demo_tickets, workspace
 from pipelines.usage import Usage
 
-if TYPE_CHECKING:
-    from data.store import Rows
-
-TASK = tasks.find("ticket_category")
-GOOD, WEAK = "tickets", "tickets_without_xiangjiang"
-SOURCE = Path("data") / "incoming" / "tickets.xlsx"
-SEED = 20260
-QUESTIONS = 4
-
-
-def run(folder: Path, rows: int, port: int, as_json: bool) -> None:
-    """Make, train, judge, promote, serve and ask; with `as_json` the last line of stdout is one JSON object."""
-    from serving.run import check_port
-
-    check_port("127.0.0.1", port)
-    say = _printer(as_json)
-    with Usage() as usage:
-        here = _workspace(folder, rows, say)
-        say.step("1/5", "import and train (dvc repro): generated tickets become a typed, de-identified, split snapshot")
-        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{GOOD}", show=True)
-        corpus = _corpus(here, say)
-        say.step("2/5", "the verdict on the candidate, and its promotion")
-        good = _verdict(here, GOOD, say)
-        _promote(here, say)
-        say.step("3/5", "a second candidate, trained without one district, against the champion")
-        workspace.dvc(here.workspace, "repro", "--quiet", f"judge@{WEAK}", show=True)
-        weak = _verdict(here, WEAK, say)
-        say.step("4/5", "is the figure honest? the same split through TF-IDF, and the same model with shuffled inputs")
-        honest = _honesty(here, good, say)
-        say.step("5/5", "served by Ray Serve, asked over HTTP")
-        answers = _ask(here, port, say)
-    figures = {
-        "scores": honest,
-        "corpus": corpus,
-        "verdicts": {GOOD: good.outcome, WEAK: weak.outcome},
-        "versions": {GOOD: good.model.digest, WEAK: weak.model.digest},
-        "served": {"answers": len(answers), "right": sum(answer["right"] for answer in answers)},
-        "seconds": round(usage.seconds, 1),
-        "cpu_seconds": round(usage.cpu_seconds, 1),
-        "peak_gib": round(usage.peak_gib, 2),
-    }
-    _farewell(here, figures, say)
-    if as_json:
-        print(json.dumps(figures, ensure_ascii=False))
+REPORT = Path("report") / "index.html"
+FAILED_BARS_SHOWN = 12
 
 
 @dataclass(frozen=True)
-class _Printer:
+class Printer:
     """Text for people: on stdout, or on stderr when stdout belongs to the JSON."""
 
     write: Callable[..., None]
@@ -77,152 +35,129 @@ class _Printer:
         self.write(f"\n[bold cyan]{number}[/] [bold]{text}[/]")
 
 
-def _printer(as_json: bool) -> _Printer:
+def run(folder: Path, rows: int, hours: float, port: int, as_json: bool) -> None:
+    """Make, train, judge, promote, serve and ask; with `as_json` the last line of stdout is one JSON object."""
+    from serving.run import check_port, start
+
+    check_port("127.0.0.1", port)
+    say = _printer(as_json)
+    with Usage() as usage:
+        here = _workspace(folder, say)
+        say.step("1/6", "tickets and telephone calls are generated, imported, de-identified, split (dvc repro)")
+        demo_tickets.make_source(here, rows)
+        demo_speech.make_source(here, hours, say.write)
+        _repro(here, f"corpus@{demo_tickets.TASK.name}", f"recordings@{demo_speech.TASK.name}")
+        corpora = {"tickets": demo_tickets.corpus(here, say.write), "speech": demo_speech.corpus(here, say.write)}
+        say.step("2/6", "two models are trained: tickets by one process, speech by DeepSpeed over 2 CPU ranks")
+        _repro(here, "train@tickets", "train@speech")
+        say.step("3/6", "the gate judges them, and what passed is promoted")
+        _repro(here, "judge@tickets", "judge@speech", "judge@dialects")
+        verdicts = {name: _verdict(here, line, task, say) for name, line, task in _JUDGED}
+        for name, line, task in _JUDGED:
+            _promote(here, line, task, verdicts[name], say)
+        say.step("4/6", "a second ticket candidate, trained without one district, against the champion")
+        _repro(here, f"judge@{demo_tickets.WEAK}")
+        verdicts[demo_tickets.WEAK] = _verdict(here, demo_tickets.WEAK, demo_tickets.TASK.name, say)
+        say.step("5/6", "are the figures honest? a baseline, and the same models with somebody else's input")
+        scores = {
+            "tickets": demo_tickets.honesty(here, verdicts["tickets"], say.write),
+            "speech": demo_speech.honesty(here, verdicts["speech"], verdicts["dialects"], say.write),
+        }
+        say.step("6/6", "served by Ray Serve, asked over HTTP")
+        running = start(here, port)
+        try:
+            heard = demo_speech.ask(here, running.url, say.write)
+            answers = demo_tickets.ask(here, running.url, say.write)
+        finally:
+            running.stop()
+        page = demo_report.write(here, REPORT, corpora, verdicts, scores, heard, answers)
+    figures = {
+        "scores": scores,
+        "corpora": corpora,
+        "verdicts": {name: verdict.outcome for name, verdict in verdicts.items()},
+        "versions": {name: verdict.model.digest for name, verdict in verdicts.items()},
+        "served": {
+            "tickets": {"answers": len(answers), "right": sum(answer["right"] for answer in answers)},
+            "clips": [{name: clip[name] for name in ("dialect", "reference", "heard")} for clip in heard],
+        },
+        "seconds": round(usage.seconds, 1),
+        "cpu_seconds": round(usage.cpu_seconds, 1),
+        "peak_gib": round(usage.peak_gib, 2),
+    }
+    _farewell(here, figures, page, say)
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False))
+
+
+_JUDGED = (
+    ("tickets", demo_tickets.GOOD, demo_tickets.TASK.name),
+    ("speech", demo_speech.LINE, demo_speech.TASK.name),
+    ("dialects", demo_speech.LINE, demo_speech.DIALECTS.name),
+)
+"""What the demo promotes: its name, line and task."""
+
+
+def _printer(as_json: bool) -> Printer:
     from rich.console import Console
 
-    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True)
-    return _Printer(console.print)
+    return Printer(Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True).print)
 
 
-def _workspace(folder: Path, rows: int, say: _Printer) -> Settings:
-    """The demo's workspace with its generated source file; both are kept when they are there."""
-    from data import synthetic
-
+def _workspace(folder: Path, say: Printer) -> Settings:
+    """The demo's workspace; kept when it is there."""
     fresh = not (folder / POLICY_FILE).exists()
     here = workspace.create(folder, "demo", "demo", demo_keys=True) if fresh else settings.load(folder)
     if policy.load(here.workspace).profile != "demo":
         raise InputError("this workspace is not a demo", where=str(folder), next="hotline demo --workspace ANOTHER")
-    source, size = here.workspace / SOURCE, here.workspace / SOURCE.with_suffix(".rows")
-    if not source.exists() or not size.exists() or size.read_text() != str(rows):
-        source.parent.mkdir(parents=True, exist_ok=True)
-        synthetic.write_xlsx(source, rows, SEED)
-        size.write_text(str(rows))
     say.write(f"workspace {here.workspace}" + ("" if fresh else " (reused: only what changed is run again)"))
     return here
 
 
-def _corpus(here: Settings, say: _Printer) -> dict[str, Any]:
-    """Counts that say how hard the corpus is."""
-    from data.store import open_snapshot
-
-    snapshot = open_snapshot(here, TASK)
-    train, test = snapshot.rows("train"), snapshot.rows("test")
-    seen = {_text(train, number) for number in range(len(train))}
-    texts = [_text(test, number) for number in range(len(test))]
-    everything = [*seen, *texts]
-    imports = snapshot.manifest.imports
-    found: dict[str, Any] = {
-        "snapshot": snapshot.digest,
-        "rows": snapshot.manifest.rows,
-        "quarantined": sum(summary.quarantined for summary in imports),
-        **{f"{split}_rows": count for split, count in sorted(snapshot.manifest.splits.items())},
-        "leaves": len(snapshot.tree.leaves),
-        "distinct_sentences": len(set(everything)),
-        "vocabulary_characters": len(set("".join(everything))),
-        "test_seen_in_training": round(sum(text in seen for text in texts) / len(texts), 4),
-    }
-    say.write(
-        "  {rows} rows kept, {quarantined} quarantined with a reason; {leaves} categories; {distinct_sentences} "
-        "distinct sentences, {vocabulary_characters} characters; share of test sentences seen in training: "
-        "{test_seen_in_training:.0%}".format(**found)
-    )
-    return found
+def _repro(here: Settings, *stages: str) -> None:
+    workspace.dvc(here.workspace, "repro", "--quiet", *stages, show=True)
 
 
-def _text(rows: Rows, number: int) -> str:
-    return str(getattr(rows.inputs[number], "text"))  # noqa: B009 - declared by the demo's task
+def _address(here: Settings, line: str) -> ModelAddress:
+    return ModelAddress.model_validate_json((here.models / line / "model.json").read_text(encoding="utf-8"))
 
 
-def _verdict(here: Settings, line: str, say: _Printer) -> Verdict:
-    """The newest verdict on what that recipe's last run left."""
-    address = ModelAddress.model_validate_json((here.models / line / "model.json").read_text(encoding="utf-8"))
-    site = policy.load(here.workspace).site
-    chain = Ledger(here.ledger_url, site, policy.load_signers(here.workspace)).read()
-    _, verdict = chain.verdicts(TASK.name, address.digest)[0]
+def _verdict(here: Settings, line: str, task: str, say: Printer) -> Verdict:
+    """The newest verdict on what that recipe's last run left, told."""
+    _, verdict = Ledger.of(here).read().verdicts(task, _address(here, line).digest)[0]
     colour = {"passed": "green", "failed": "red"}.get(verdict.outcome, "yellow")
-    say.write(f"  {line}@{verdict.model.version}: [bold {colour}]{verdict.outcome}[/]")
-    for finding in verdict.findings:
+    say.write(f"  {line}@{verdict.model.version} for {task}: [bold {colour}]{verdict.outcome}[/]")
+    for finding in verdict.findings[:FAILED_BARS_SHOWN]:
         mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]"}.get(finding.outcome, "[yellow]?[/]")
-        where = (
-            f" [dim]{finding.figure.slice}={finding.figure.value}[/]" if finding.figure and finding.figure.slice else ""
-        )
+        figure = finding.figure
+        where = f" [dim]{figure.slice}={figure.value}[/]" if figure and figure.slice else ""
         say.write(f"    {mark} {finding.bar}{where}: {finding.reason}")
     return verdict
 
 
-def _promote(here: Settings, say: _Printer) -> None:
+def _promote(here: Settings, line: str, task: str, verdict: Verdict, say: Printer) -> None:
+    """Make it the champion when it passed; what did not pass is told, and not served."""
     from evaluation.promote import promote
+    from hotline import tasks
 
-    address = ModelAddress.model_validate_json((here.models / GOOD / "model.json").read_text(encoding="utf-8"))
-    entry = promote(here, TASK, address, "the demo's own candidate")
-    say.write(f"  champion of {TASK.name}: {address.line}@{address.version} (ledger entry {entry.seq}, demo key)")
-
-
-def _honesty(here: Settings, verdict: Verdict, say: _Printer) -> dict[str, float]:
-    """Ours, TF-IDF + logistic regression and the shuffled control, on the same test rows."""
-    from data.store import open_snapshot
-    from evaluation import baseline
-    from hotline import families, registry
-
-    snapshot = open_snapshot(here, TASK)
-    family = families.find(TASK.family)
-    model = family.load(registry.fetch(registry.connect(here.tracking_uri), verdict.model, here.verified), TASK)
-    train, test = snapshot.rows("train"), snapshot.rows("test")
-    ours = {figure.score: figure.estimate for figure in verdict.figures if figure.slice is None}
-    theirs = baseline.tfidf_scores(TASK, train, test)
-    control = baseline.shuffled_control(TASK, family, model, test, seed=SEED)
-    found = {
-        "macro_f1": float(ours["macro_f1"] or 0),
-        "accuracy": float(ours["accuracy"] or 0),
-        "tfidf_macro_f1": theirs["macro_f1"],
-        "tfidf_accuracy": theirs["accuracy"],
-        "shuffled_macro_f1": control["macro_f1"],
-        "chance_accuracy": 1 / len(snapshot.tree.leaves),
-        "shuffled_accuracy": control["accuracy"],
-    }
-    found = {name: round(value, 4) for name, value in found.items()}
-    say.write(
-        "  macro-F1 [bold]{macro_f1:.3f}[/] on unseen wordings; TF-IDF + logistic regression {tfidf_macro_f1:.3f}; "
-        "shuffled inputs {shuffled_macro_f1:.3f} (chance is about {chance_accuracy:.3f})".format(**found)
-    )
-    return found
+    if verdict.outcome != "passed":
+        say.write(f"  [yellow]{task} is not served: its candidate did not pass[/]")
+        return
+    address = _address(here, line)
+    entry = promote(here, tasks.find(task), address, "the demo's own candidate")
+    say.write(f"  champion of {task}: {address.line}@{address.version} (ledger entry {entry.seq}, demo key)")
 
 
-def _ask(here: Settings, port: int, say: _Printer) -> list[dict[str, Any]]:
-    """Test tickets through the live endpoint, beside what a person labelled."""
-    import httpx
-
-    from data.store import open_snapshot
-    from serving.run import start
-
-    rows = open_snapshot(here, TASK).rows("test")
-    stride = max(1, len(rows) // QUESTIONS)
-    answers = []
-    running = start(here, port)
-    try:
-        for number in range(0, stride * QUESTIONS, stride):
-            text, truth = _text(rows, number), getattr(rows.targets[number], "label")  # noqa: B009
-            reply = httpx.post(f"{running.url}/v1/tasks/{TASK.name}", json={"text": text}, timeout=30)
-            reply.raise_for_status()
-            body = reply.json()
-            said = body["answer"]["label"]
-            answers.append({"right": said == truth, "request_id": body["id"]})
-            mark = "[green]✓[/]" if said == truth else f"[red]✗ {truth}[/]"
-            say.write(f"  「{text[:70]}」\n    → [bold]{said}[/] {body['confidence']:.2f} {mark} [dim]{body['id']}[/]")
-    finally:
-        running.stop()
-    return answers
-
-
-def _farewell(here: Settings, figures: dict[str, Any], say: _Printer) -> None:
+def _farewell(here: Settings, figures: dict[str, Any], page: Path, say: Printer) -> None:
     place = os.path.relpath(here.workspace)
     say.write(
         "\n[bold]done[/] in {seconds:.0f} s ({cpu_seconds:.0f} CPU-seconds, at most {peak_gib:.1f} GiB)".format(
             **figures
         )
     )
+    say.write(f"  clips and curves:     {os.path.relpath(page)}  (open it in a browser)")
     say.write(f"  the endpoints again:  make serve      → http://127.0.0.1:{here.port}/docs (OpenAPI page)")
+    say.write(f"  a recording of yours: hotline --workspace {place} transcribe FILE.wav")
     say.write("  runs and registry:    make mlflow     → http://127.0.0.1:5000")
     say.write(f"  an answer's origin:   hotline --workspace {place} trace REQUEST_ID")
-    say.write(f"  both candidates:      hotline --workspace {place} compare {GOOD} {WEAK}")
+    say.write(f"  both candidates:      hotline --workspace {place} compare {demo_tickets.GOOD} {demo_tickets.WEAK}")
     say.write(f"  quarantined rows:     {place}/data/quarantine, contract report: {place}/data/reports")

@@ -38,10 +38,16 @@ def perturbed(wave_T: Wave, sample_rate_hz: int, options: Augmentation, draw: np
 
         wave_T = soxr.resample(wave_T, sample_rate_hz * factor, sample_rate_hz, quality="LQ")
     if options.telephone and draw.random() < options.telephone:
-        from hotline.telephone import through_telephone
-
-        wave_T = through_telephone(wave_T, sample_rate_hz, draw)
+        wave_T = wave(_on_the_phone(wave_T, sample_rate_hz, draw), sample_rate_hz)
     return wave_T
+
+
+def _on_the_phone(wave_T: Wave, sample_rate_hz: int, draw: np.random.Generator) -> Audio:
+    from hotline import telephone
+
+    samples_T = np.clip(wave_T * 32768.0, -32768, 32767).astype(np.int16)
+    channel = "mobile" if draw.random() < 0.5 else "landline"
+    return telephone.call(Audio(samples_T, sample_rate_hz), channel, "ALAW" if draw.random() < 0.5 else "ULAW", draw)
 
 
 class LogMel:

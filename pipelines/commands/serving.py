@@ -88,10 +88,11 @@ def mlflow(port: Annotated[int, typer.Option(help="Port of the UI.")] = 5000) ->
 def demo(
     workspace: Annotated[Path, typer.Option(help="Where to work; git ignores workspace/")] = Path("workspace"),
     rows: Annotated[int, typer.Option(min=500, help="Generated tickets.")] = 6000,
+    hours: Annotated[float, typer.Option(min=0.1, help="Generated telephone calls to learn from.")] = 2.0,
     port: Annotated[int, typer.Option(help="Port of the endpoints while the demo asks.")] = 8000,
     json: Json = False,
 ) -> None:
-    """The whole chain on generated tickets: import, train, judge, promote, serve, ask."""
+    """The whole chain on generated tickets and calls: import, train, judge, promote, serve, ask."""
     from pipelines.demo import run
 
-    run(workspace, rows, port, json)
+    run(workspace, rows, hours, port, json)

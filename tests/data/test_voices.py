@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data import sichuanese, voices
-from data.telephone import rms
 from data.voices import Voice, speech
 from hotline.audio import Samples
 from hotline.errors import InputError, UnavailableError
+from hotline.telephone import rms
 
 
 @pytest.mark.parametrize(

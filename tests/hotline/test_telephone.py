@@ -7,9 +7,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from data import telephone
-from data.telephone import LEVEL_DBFS, PACKET, Law, Noise, rms
+from hotline import telephone
 from hotline.audio import TELEPHONE_HZ, Audio, Samples, tone
+from hotline.telephone import LEVEL_DBFS, PACKET, Law, Noise, rms
 
 
 def draw(seed: int = 1) -> np.random.Generator:
