@@ -27,7 +27,7 @@ class Characters:
     """
 
     def __init__(self, symbols: Sequence[str], reserved: int = 1, merges: Sequence[tuple[str, str]] = ()) -> None:
-        self.symbols, self.reserved, self.merges = list(symbols), reserved, [tuple(merge) for merge in merges]
+        self.symbols, self.reserved, self.merges = list(symbols), reserved, [(a, b) for a, b in merges]
         self._number = {symbol: number for number, symbol in enumerate(self.symbols, start=reserved)}
 
     @classmethod

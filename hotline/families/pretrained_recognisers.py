@@ -93,7 +93,10 @@ class PretrainedCtc(Pretrained):
         return padded([[each for each in self.symbols.encode(text) if each < size] for text in texts])
 
     def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Out of training, clips that padding would change are encoded one at a time."""
+        """Out of training, clips that padding would change are encoded one at a time.
+
+        In training they share a batch, as in their pretraining: ranks that share weights must make equally many passes.
+        """
         sound, mask_BT = batch["sound_BT"], batch["mask_BT"]
         if self.batched_alike or self.training:
             return self._encoded(sound, mask_BT)

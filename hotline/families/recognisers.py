@@ -110,6 +110,10 @@ class CtcRecogniser(nn.Module):
         said = self.encoder(input_features=batch["features_BFM"], attention_mask=batch["mask_BF"])
         return said.last_hidden_state, said.attention_mask
 
+    def stem(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the first block gets, (B, L, D)."""
+        return torch.as_tensor(self.encoder.subsampling(batch["features_BFM"], batch["mask_BF"]))
+
     def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
         return ctc_loss(self.head(hidden_BLD), mask_BL, labels_BU, ctc.BLANK)
 
@@ -141,10 +145,12 @@ def readings_of(
         return [_heard(pieces, character, output_seconds, confidence([piece.probability for piece in pieces]))]
     found = ctc.beam(scores_LV, beams, blank)
     length = max(1, len(found[0][0]))  # one for all readings of a clip, so that the best stays the surest
-    return [
-        _heard(ctc.align(scores_LV, symbols, blank), character, output_seconds, math.exp(score / length))
-        for symbols, score in found
-    ]
+    different: dict[str, Heard] = {}
+    for symbols, score in found:
+        pieces = ctc.align(scores_LV, symbols, blank)
+        heard = _heard(pieces, character, output_seconds, math.exp(score / length))
+        different.setdefault(heard.text, heard)  # symbols without a text make no other reading
+    return list(different.values())
 
 
 def _heard(pieces: Sequence[ctc.Piece], character: Any, output_seconds: float, sure: float) -> Heard:

@@ -65,6 +65,12 @@ class SequenceRecogniser(nn.Module):
         said = self.model.get_encoder()(batch["features_BFM"].transpose(1, 2))
         return said.last_hidden_state, batch["mask_BF"][:, ::2]
 
+    def stem(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the first block gets before positions are added, (B, L, D)."""
+        encoder = self.model.get_encoder()
+        first_BDF = functional.gelu(encoder.conv1(batch["features_BFM"].transpose(1, 2)))
+        return functional.gelu(encoder.conv2(first_BDF)).transpose(1, 2)
+
     def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
         return sequence_loss(self.model, hidden_BLD, labels_BU, [BEGIN])
 
@@ -105,11 +111,12 @@ def _config(options: SequenceOptions, symbols: int, frames: int) -> Any:
 
 
 def sequence_loss(model: Any, hidden_BLD: Tensor, labels_BU: Tensor, prompt: Sequence[int]) -> Tensor:
-    """Mean cross entropy per symbol, each given the prompt and the true symbols before it."""
+    """Mean over the clips of the cross entropy per symbol, each given the prompt and the true symbols before it."""
     begin_BP = _prompts(prompt, len(labels_BU), labels_BU.device)
     before_BU = labels_BU[:, :-1].masked_fill(labels_BU[:, :-1] == IGNORED, model.config.pad_token_id)
     logits_BUV = _logits(model, hidden_BLD, torch.cat([begin_BP, before_BU], dim=1))[:, len(prompt) - 1 :]
-    return functional.cross_entropy(logits_BUV.transpose(1, 2), labels_BU, ignore_index=IGNORED)
+    loss_BU = functional.cross_entropy(logits_BUV.transpose(1, 2), labels_BU, ignore_index=IGNORED, reduction="none")
+    return (loss_BU.sum(1) / (labels_BU != IGNORED).sum(1).clamp_min(1)).mean()
 
 
 def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int, longest: int) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from hotline import families
 from hotline.audio import Audio
 from hotline.errors import HotlineError, IntegrityError
-from hotline.families import transcriber
+from hotline.families import recognisers, transcriber
 from hotline.families.recognisers import Heard
 from hotline.families.spoken_answers import segments
 from hotline.families.transcriber import Transcriber
@@ -286,25 +286,29 @@ def test_a_task_without_text_learns_the_dialect_alone() -> None:
     assert [answer.target for answer in families.answer(transcriber, model, inputs)] == tags
 
 
-@pytest.mark.parametrize("described", [CTC, SEQUENCE])
+@pytest.mark.parametrize("described", [CTC, SEQUENCE, {"architecture": "ctc"}, {"architecture": "sequence"}])
 def test_a_fresh_encoder_reacts_to_what_it_hears(described: dict[str, object]) -> None:
-    assert transcriber.sensitivity(created(options(described)).recogniser) > 0.1
+    assert transcriber.sensitivity(created(options(described)).recogniser) > 0.015
 
 
-def test_a_deaf_encoder_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hotline.families import making, recognisers
-
-    def shrunk(module: torch.nn.Module) -> None:
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter, std=1e-4)
-
-    monkeypatch.setattr(recognisers, "reinitialise", shrunk)
-    with pytest.raises(HotlineError, match="does not react"):
-        created(options(CTC))
-    recogniser = making.fresh(options(CTC).root, ["甲"])
-    with pytest.raises(HotlineError) as refusal:
-        transcriber.refuse_deaf(recogniser)
+@pytest.mark.parametrize("described", [CTC, {"architecture": "ctc"}])
+def test_an_encoder_with_the_initialisation_of_transformers_is_refused_before_training(
+    described: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognisers, "reinitialise", lambda model: None)
+    with pytest.raises(HotlineError, match="does not react") as refusal:
+        created(options(described))
     assert "at least 0.01" in str(refusal.value)
+
+
+def test_a_deaf_encoder_is_refused() -> None:
+    ctc, sequence = (created(options(described)).recogniser for described in (CTC, SEQUENCE))
+    for layer in (ctc.encoder.subsampling.linear, sequence.model.get_encoder().conv1):
+        torch.nn.init.zeros_(layer.weight)
+    for recogniser in (ctc, sequence):
+        assert transcriber.sensitivity(recogniser) < 1e-6
+        with pytest.raises(HotlineError, match="does not react"):
+            transcriber.refuse_deaf(recogniser)
 
 
 def augmented(model: Transcriber, inputs: Sequence[Input], seeds: Sequence[int]) -> dict[str, torch.Tensor]:
