@@ -20,9 +20,10 @@ from torch.nn import functional
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN
 from hotline.digests import canonical_json
-from hotline.errors import HotlineError, IntegrityError
+from hotline.errors import IntegrityError
 from hotline.families import speech_features, spoken_answers
-from hotline.families.recognisers import IGNORED, Recogniser
+from hotline.families.hearing import refuse_deaf
+from hotline.families.recognisers import IGNORED
 from hotline.families.transcriber_options import PretrainedSpeechOptions, TranscriberOptions
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
@@ -30,7 +31,6 @@ from hotline.task import Answer, Input, Target, Task
 WEIGHTS_FILE, MODEL_FILE, DECLARATION_FILE, BASE_FOLDER = "model.safetensors", "transcriber.json", "task.json", "base"
 TOLD_SHARE = 0.97
 """Of the validation clips that the dialect head gets right, the share that stays above its floor."""
-MINIMUM_SENSITIVITY = 1e-2
 
 
 class Transcriber(nn.Module):
@@ -82,44 +82,6 @@ def create(
     model = Transcriber(task, options, recogniser, dialects)
     refuse_deaf(model.recogniser)
     return model
-
-
-def refuse_deaf(recogniser: Recogniser) -> None:
-    """Raises HotlineError when the encoder gives nearly the same for any sound: it could learn nothing."""
-    found = sensitivity(recogniser)
-    if found < MINIMUM_SENSITIVITY:
-        raise HotlineError(
-            "the fresh encoder does not react to what it hears; training it would learn a language model only",
-            where="model",
-            found=f"a difference of {found:.1e} between a noise and a tone",
-            expected=f"at least {MINIMUM_SENSITIVITY:g}",
-            next="change the model's sizes, or start from a pretrained base",
-        )
-
-
-def sensitivity(recogniser: Any) -> float:
-    """How far apart a noise and a rising tone are to the encoder: the smaller of two figures.
-
-    One is the difference of its hidden states, relative to their size. The other, where the encoder shows its stem, is
-    the difference after it, root mean square: blocks normalise their input and take what is far below 1 for nothing.
-    """
-    rate = recogniser.sample_rate_hz
-    second = np.arange(rate) / rate
-    noise = np.random.default_rng(0).normal(0, 0.1, rate)
-    rising = 0.2 * np.sin(2 * np.pi * (200 * second + 1500 * second**2))
-    training = recogniser.training
-    recogniser.eval()
-    with torch.inference_mode():
-        batch = recogniser.features([noise.astype(np.float32), rising.astype(np.float32)], None, None)
-        hidden_BLD, mask_BL = recogniser.encode(batch)
-        stem_BLD = recogniser.stem(batch) if hasattr(recogniser, "stem") else None
-    recogniser.train(training)
-    outputs = int(mask_BL[0].sum())  # of both: they are equally long
-    first, other = hidden_BLD[:, :outputs]
-    figures = [(first - other).norm() / (first.norm() + other.norm()).clamp_min(1e-9)]
-    if stem_BLD is not None:
-        figures.append((stem_BLD[0, :outputs] - stem_BLD[1, :outputs]).square().mean().sqrt())
-    return float(min(figures))
 
 
 def save(model: Transcriber, folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from hotline import families
 from hotline.audio import Audio
 from hotline.errors import HotlineError, IntegrityError
-from hotline.families import recognisers, transcriber
+from hotline.families import hearing, recognisers, transcriber
 from hotline.families.recognisers import Heard
 from hotline.families.spoken_answers import segments
 from hotline.families.transcriber import Transcriber
@@ -288,7 +288,7 @@ def test_a_task_without_text_learns_the_dialect_alone() -> None:
 
 @pytest.mark.parametrize("described", [CTC, SEQUENCE, {"architecture": "ctc"}, {"architecture": "sequence"}])
 def test_a_fresh_encoder_reacts_to_what_it_hears(described: dict[str, object]) -> None:
-    assert transcriber.sensitivity(created(options(described)).recogniser) > 0.015
+    assert hearing.sensitivity(created(options(described)).recogniser) > 0.015
 
 
 @pytest.mark.parametrize("described", [CTC, {"architecture": "ctc"}])
@@ -306,9 +306,9 @@ def test_a_deaf_encoder_is_refused() -> None:
     for layer in (ctc.encoder.subsampling.linear, sequence.model.get_encoder().conv1):
         torch.nn.init.zeros_(layer.weight)
     for recogniser in (ctc, sequence):
-        assert transcriber.sensitivity(recogniser) < 1e-6
+        assert hearing.sensitivity(recogniser) < 1e-6
         with pytest.raises(HotlineError, match="does not react"):
-            transcriber.refuse_deaf(recogniser)
+            hearing.refuse_deaf(recogniser)
 
 
 def augmented(model: Transcriber, inputs: Sequence[Input], seeds: Sequence[int]) -> dict[str, torch.Tensor]:
