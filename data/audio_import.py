@@ -118,6 +118,8 @@ class Reader:
                 draft.reasons.append("target.text: a clip without a transcript (the cell is empty)")
             else:
                 self.staging.add(sound.audio)
+        for part in (draft.input, draft.target, draft.provenance):
+            part.clear()  # what is stored is in `values`: a draft waits for the last recording, and is small
         return draft
 
     def judge(self, drafts: Sequence[Draft]) -> None:

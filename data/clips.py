@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from data import mapping as mappings
+from data import privacy
 from data.recordings import Finder
 from data.speech_mapping import Recordings
 from data.transcripts import Cells, Transcripts, from_name
 from hotline.task import Task
 
 
-@dataclass
+@dataclass(slots=True)
 class Clip:
     """One row of a delivery: a channel of a file, whole or from `start_seconds` to `end_seconds`."""
 
@@ -66,14 +67,18 @@ def _find(clip: Clip, cell: str, transcripts: Transcripts, finder: Finder, plan:
     if not cell:
         clip.reasons.append("input.audio: a transcript without a clip (the cell is empty)")
     elif cell.endswith("|"):
-        clip.reasons.append(f"input.audio: a command instead of a file, which is not run ({cell[:60]!r})")
+        clip.reasons.append(f"input.audio: a command instead of a file, which is not run ({privacy.mask(cell[:60])!r})")
     elif (file := finder.find(cell, transcripts.table)) is None:
-        clip.reasons.append(f"input.audio: a transcript without a clip (no file, or more than one, is {cell[-60:]!r})")
+        clip.reasons.append(
+            f"input.audio: a transcript without a clip (no file, or more than one, is {privacy.mask(cell[-60:])!r})"
+        )
     else:
         clip.file = file
         said, fits = from_name(file, plan)
         if not fits:
-            clip.reasons.append(f"input.audio: the file's name does not match ({clip.recording!r}; {plan.names})")
+            clip.reasons.append(
+                f"input.audio: the file's name does not match ({privacy.mask(clip.recording)!r}; {plan.names})"
+            )
         clip.cells = {**said, **clip.cells}
 
 

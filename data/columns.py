@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin
 
@@ -26,6 +27,8 @@ _SCALARS: Mapping[Any, Any] = {
     float: pa.float64(),
     bool: pa.bool_(),
 }
+_DIGESTED_ROWS = 4_096
+"""At a time, so that a corpus is never in memory as Python values."""
 P = TypeVar("P", bound=Part)
 
 
@@ -37,8 +40,9 @@ class Column:
     field: str
     kind: Any
 
-    @property
+    @cached_property
     def name(self) -> str:
+        """One string for all rows: they are keyed by it."""
         return f"{self.part}.{self.field}"
 
     @property
@@ -61,7 +65,7 @@ class Provided(Column):
 
     of: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"provenance.{self.of}"
 
@@ -142,8 +146,11 @@ def parts(
 def row_digests(table: Any) -> list[str]:
     """One digest per row over everything it says and where it belongs, columns by name."""
     names = sorted(table.column_names)
-    stored = [table.column(name).to_pylist() for name in names]
-    return [digests.of_value(row) for row in zip(*stored, strict=True)]
+    found: list[str] = []
+    for batch in table.select(names).to_batches(max_chunksize=_DIGESTED_ROWS):
+        stored = [column.to_pylist() for column in batch.columns]
+        found += [digests.of_value(row) for row in zip(*stored, strict=True)]
+    return found
 
 
 def content_digest(values: Mapping[str, Any]) -> str:

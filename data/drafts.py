@@ -41,6 +41,11 @@ class Draft:
     seconds: float = 0.0
     """Of its sound."""
 
+    def release(self) -> None:
+        """Forget what is in the table or in quarantine by now; id, file, reasons and length stay."""
+        self.cells, self.values = {}, {}
+        self.input, self.target, self.provenance = {}, {}, {}
+
 
 @dataclass(frozen=True)
 class Sound:

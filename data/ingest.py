@@ -102,6 +102,8 @@ class _Import:
         quarantine.refuse_too_many(self.task, self.mapping, len(self.drafts), bad, self.quarantine_path)
         changed = [draft for draft in changed if not draft.reasons]
         table = pa.Table.from_pylist([draft.values for draft in changed], schema=columns.schema(self.task))
+        for draft in self.drafts:
+            draft.release()
         self.progress("the contract")
         whole = pa.concat_tables(store.cut(previous, table))
         checked = contract.validate(self.task, tree, whole, self.settings.workspace / "data" / "reports")

@@ -123,3 +123,45 @@ def test_what_is_neither_folder_nor_zip_is_refused(tmp_path: Path, place: Settin
     for name in ("calls.zip", "absent"):
         with pytest.raises(InputError, match="neither a folder nor a zip"):
             import_table(place, speech_task, shipped("fsdd"), [tmp_path / name])
+
+
+def test_a_number_in_a_files_name_does_not_get_into_quarantine(
+    tmp_path: Path, place: Settings, speech_task: Task
+) -> None:
+    clip(tmp_path / "digits" / "7_jackson_0.wav")
+    clip(tmp_path / "digits" / "call-13800138000.wav", 1)
+    mapping = shipped("fsdd").model_copy(update={"max_quarantined": 0.5})
+    report = import_table(place, speech_task, mapping, [tmp_path / "digits"])
+    assert report.quarantine is not None
+    said = Path(report.quarantine).read_text(encoding="utf-8")
+    assert "13800138000" not in said
+    assert "[mobile]" in said
+
+
+def test_recordings_may_lie_elsewhere_and_their_names_may_tell_the_speaker(
+    tmp_path: Path, place: Settings, speech_task: Task
+) -> None:
+    clip(tmp_path / "nas" / "2024" / "wang_001.wav", 1)
+    clip(tmp_path / "nas" / "2024" / "chen_002.wav", 2)
+    delivery = tmp_path / "delivery"
+    delivery.mkdir()
+    lines = ["recording\ttext", "wang_001\t路灯坏了请派人来", "chen_002\t我想问一下社保"]
+    (delivery / "transcripts.tsv").write_text("\n".join(lines), encoding="utf-8")
+    path = tmp_path / "mapping.yaml"
+    path.write_text(
+        "columns: {input.audio: recording, target.text: text, provenance.caller_id: speaker}\n"
+        "recordings: {sound: nas, names: '(?P<speaker>[a-z]+)_[0-9]+'}\n"
+    )
+    report = import_table(place, speech_task, mappings.load(path).read_as("table"), [delivery])
+    assert report.kept == 2
+    rows = store.open_snapshot(place, speech_task).rows()
+    assert set(rows.provenance["call_id"]) == {"wang_001", "chen_002"}
+    assert len(set(rows.provenance["caller_id"])) == 2
+
+
+def test_one_voice_on_both_channels_is_one_sound(tmp_path: Path, place: Settings, speech_task: Task) -> None:
+    clip(tmp_path / "calls" / "7_jackson_0.wav")
+    path = tmp_path / "calls" / "7_jackson_0.wav"
+    samples, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(path, np.stack([samples, samples], axis=1), rate)
+    assert import_table(place, speech_task, shipped("fsdd"), [tmp_path / "calls"]).kept == 1
