@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 KINDS = {"place": "place", "home": "place", "office": "department", "digits": "number"}
 """Slots that are entities, and of which kind."""
 SPLITS = ("train", "validation", "test")
+_CLAUSE_END = re.compile("，|, ")
 _TOKEN = re.compile(r"\(([^()]+)\)|<(\w+)>")
 
 
@@ -56,6 +58,20 @@ class Caller:
             sentence = _joined(self._fill("<pattern>"))
             if shortest <= len(sentence.text) <= longest:
                 return sentence
+
+    def phrase(self) -> Sentence:
+        """One clause of a sentence, as a sentence of its own."""
+        sentence = self.sentence()
+        cuts = [0, *(match.end() for match in _CLAUSE_END.finditer(sentence.text)), len(sentence.text)]
+        start, end = self.draw.choice([span for span in pairwise(cuts) if span[1] > span[0]])
+        said = sentence.text[start:end].rstrip()
+        if said[-1] in "，,":
+            said = said[:-1] + ("。" if said[-1] == "，" else ".")
+        inside = [entity for entity in sentence.entities if start <= entity.start and entity.end <= end]
+        return Sentence(
+            said[0].upper() + said[1:],
+            tuple(Entity(entity.start - start, entity.end - start, entity.kind) for entity in inside),
+        )
 
     def _fill(self, text: str) -> Iterator[tuple[str, str]]:
         """Pieces of text, each with its kind of entity or none."""

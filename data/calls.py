@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ CHANNELS = ("landline", "mobile")
 HELD_OUT = {"validation": 40, "test": 140}
 """Clips a dialect, on top of the training hours; at most as large a share of the training clips as below."""
 LARGEST_SHARE = {"validation": 0.1, "test": 0.35}
+PHRASES_PER_SENTENCE, PHRASE_SHARE = 2.0, 0.68
+"""Training has single clauses, too, of about this share of a sentence's seconds: CTC aligns short clips first."""
 TRIES = 30
 """Sentences tried before training repeats one of its own; one of another split is never repeated."""
 SHARDS = 2
@@ -100,27 +102,34 @@ def plan(hours: float, seed: int) -> list[Clip]:
     clips: list[Clip] = []
     for split in reversed(SPLITS):
         for dialect, words in dialects().items():
-            wanted = max(1, round(hours * 3600 / len(dialects()) / float(words["seconds"])))
-            count = wanted if split == "train" else min(HELD_OUT[split], max(1, int(LARGEST_SHARE[split] * wanted)))
-            clips.extend(_clips(dialect, split, count, said, random.Random(f"{seed} {dialect} {split}")))
+            share = hours * 3600 / len(dialects()) / (1 + PHRASES_PER_SENTENCE * PHRASE_SHARE)
+            wanted = max(1, round(share / float(words["seconds"])))
+            most = int(LARGEST_SHARE.get(split, 1) * wanted * (1 + PHRASES_PER_SENTENCE))
+            count = wanted if split == "train" else min(HELD_OUT[split], max(1, most))
+            draw = random.Random(f"{seed} {dialect} {split}")
+            phrases = round(PHRASES_PER_SENTENCE * count) if split == "train" else 0
+            clips.extend(_clips(dialect, split, count, phrases, said, draw))
     return clips
 
 
-def _clips(dialect: str, split: str, count: int, said: dict[str, str], draw: random.Random) -> Iterator[Clip]:
+def _clips(
+    dialect: str, split: str, count: int, phrases: int, said: dict[str, str], draw: random.Random
+) -> Iterator[Clip]:
+    """That many sentences, and then phrases."""
     caller, words = Caller(dialect, split, draw), dialects()[dialect]
-    for number in range(count):
-        sentence = _unsaid(caller, split, said)
+    for number in range(count + phrases):
+        sentence = _unsaid(caller.sentence if number < count else caller.phrase, split, said)
         said[sentence.text] = split
         pace = round(draw.choice(RATES) * float(words["pace"]))
         voice = Voice(words["voice"], draw.choice(VARIANTS[split]), draw.choice(PITCHES), pace)
         yield Clip(f"{dialect}-{split}-{number:05d}", sentence, voice, dialect, draw.choice(CHANNELS), split)
 
 
-def _unsaid(caller: Caller, split: str, said: dict[str, str]) -> Sentence:
+def _unsaid(says: Callable[[], Sentence], split: str, said: dict[str, str]) -> Sentence:
     """A sentence that nobody said yet, or, when those run out, that only training said, in training."""
     tries = 0
     while True:
-        sentence, tries = caller.sentence(), tries + 1
+        sentence, tries = says(), tries + 1
         before = said.get(sentence.text)
         if before is None or (tries > TRIES and before == split == "train"):
             return sentence
