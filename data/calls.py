@@ -29,7 +29,7 @@ VARIANTS = {
     "test": ("m3", "m6", "f2", "f5"),
 }
 """espeak-ng's timbres by split."""
-PITCHES, RATES = (36, 48, 60), (160, 180, 200)
+PITCHES, RATES = tuple(range(28, 73, 4)), tuple(range(155, 206, 10))
 CHANNELS = ("landline", "mobile")
 HELD_OUT = {"validation": 40, "test": 140}
 """Clips a dialect, on top of the training hours; at most as large a share of the training clips as below."""

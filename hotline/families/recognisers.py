@@ -20,6 +20,8 @@ from hotline.families.characters import Characters
 from hotline.families.speech_features import FRAME_SECONDS, LogMel, Wave
 from hotline.families.transcriber_options import Augmentation, CtcOptions
 
+BATCH_MEMORY = 0.02
+"""Of batch normalisation: a batch holds clips of one length, so that what is remembered must span many of them."""
 IGNORED = -100
 """Padding of target numbers."""
 
@@ -80,7 +82,7 @@ class CtcRecogniser(nn.Module):
                 hidden_size=options.width,
                 num_hidden_layers=options.layers,
                 num_attention_heads=options.heads,
-                intermediate_size=4 * options.width,
+                intermediate_size=options.expansion * options.width,
                 conv_kernel_size=options.kernel,
                 subsampling_factor=options.subsampling,
                 subsampling_conv_channels=options.stem_channels,
@@ -94,6 +96,9 @@ class CtcRecogniser(nn.Module):
         )
         self.head = nn.Linear(options.width, len(characters))
         reinitialise(self)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm1d):
+                layer.momentum = BATCH_MEMORY
 
     def features(
         self,

@@ -45,6 +45,8 @@ class CtcOptions(_Common):
     width: Annotated[int, Field(ge=16, multiple_of=4)] = 144
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4
+    expansion: Annotated[int, Field(ge=1, le=8)] = 4
+    """Width of the feed-forward layers, in widths."""
     kernel: Annotated[int, Field(ge=3)] = 9
     stem_channels: Annotated[int, Field(ge=8)] = 64
     subsampling: Literal[2, 4, 8] = 4
