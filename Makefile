@@ -24,7 +24,7 @@ $(READY): requirements.txt pyproject.toml
 
 setup: $(READY)  ## create .venv with the pinned requirements
 
-demo: setup  ## the whole chain on generated tickets: import, train, judge, promote, serve, ask
+demo: setup  ## the whole chain on generated tickets and calls: import, train, judge, promote, serve, ask
 	@hotline demo
 
 test: setup  ## unit and chain tests, under 15 minutes on 2 cores

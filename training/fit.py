@@ -30,6 +30,8 @@ from training.recipe import Recipe
 
 CODE_PACKAGES = ("hotline", "data", "training")
 MODEL_FILE = "model.json"
+LOG_EVERY_STEPS = 25
+"""Each is a transaction of the tracking store."""
 log = logging.getLogger(__name__)
 
 
@@ -125,7 +127,7 @@ def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
         enable_checkpointing=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=LOG_EVERY_STEPS,
     )
 
 
