@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -114,6 +115,13 @@ def _joined(pieces: Iterator[tuple[str, str]]) -> Sentence:
             entities.append(Entity(len(text), len(text) + len(piece), kind))
         text += piece
     return Sentence(text[0].upper() + text[1:], tuple(entities))
+
+
+def home(sentence: Sentence) -> str | None:
+    """The one split that says a sentence without a place, for every seed; a place settles it for the others."""
+    if any(entity.kind == "place" for entity in sentence.entities):
+        return None
+    return SPLITS[{0: 2, 1: 2, 2: 1}.get(zlib.crc32(sentence.text.encode()) % 10, 0)]
 
 
 @cache

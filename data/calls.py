@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data import sichuanese
 from data.call_summary import Summary, summed
-from data.call_wordings import SPLITS, Caller, Sentence, dialects
+from data.call_wordings import SPLITS, Caller, Sentence, dialects, home
 from data.voices import Voice, package
 
 COLUMNS = ("id", "file", "text", "speaker", "dialect", "channel", "split", "entities")
@@ -29,15 +29,13 @@ VARIANTS = {
     "test": ("m3", "m6", "f2", "f5"),
 }
 """espeak-ng's timbres by split."""
-PITCHES, RATES = tuple(range(28, 73, 4)), tuple(range(155, 206, 10))
+PITCHES, RATES = tuple(range(32, 69, 4)), tuple(range(155, 196, 10))
 CHANNELS = ("landline", "mobile")
 HELD_OUT = {"validation": 40, "test": 140}
 """Clips a dialect, on top of the training hours; at most as large a share of the training clips as below."""
 LARGEST_SHARE = {"validation": 0.1, "test": 0.35}
 PHRASES_PER_SENTENCE, PHRASE_SHARE = 2.0, 0.68
 """Training has single clauses, too, of about this share of a sentence's seconds: CTC aligns short clips first."""
-TRIES = 30
-"""Sentences tried before training repeats one of its own; one of another split is never repeated."""
 SHARDS = 2
 """Processes that speak. The sound depends on what a process said before: another number gives other bytes."""
 ACCENTS = ("en", "en-US", "en-GB-x-rp", "en-GB-scotland", "en-GB-x-gbclan", "en-GB-x-gbcwmd", "en-US-nyc", "en-029")
@@ -97,8 +95,7 @@ def _digit(number: int, word: str, variants: Sequence[str], draw: random.Random)
 
 
 def plan(hours: float, seed: int) -> list[Clip]:
-    """The clips to speak, about equal hours a dialect. Held-out ones come first: more hours leave them as they are."""
-    said: dict[str, str] = {}
+    """The clips to speak, about equal hours a dialect; more hours leave the held-out ones as they are."""
     clips: list[Clip] = []
     for split in reversed(SPLITS):
         for dialect, words in dialects().items():
@@ -108,31 +105,29 @@ def plan(hours: float, seed: int) -> list[Clip]:
             count = wanted if split == "train" else min(HELD_OUT[split], max(1, most))
             draw = random.Random(f"{seed} {dialect} {split}")
             phrases = round(PHRASES_PER_SENTENCE * count) if split == "train" else 0
-            clips.extend(_clips(dialect, split, count, phrases, said, draw))
+            clips.extend(_clips(dialect, split, count, phrases, draw))
     return clips
 
 
-def _clips(
-    dialect: str, split: str, count: int, phrases: int, said: dict[str, str], draw: random.Random
-) -> Iterator[Clip]:
+def _clips(dialect: str, split: str, count: int, phrases: int, draw: random.Random) -> Iterator[Clip]:
     """That many sentences, and then phrases."""
     caller, words = Caller(dialect, split, draw), dialects()[dialect]
+    said: set[str] = set()
     for number in range(count + phrases):
-        sentence = _unsaid(caller.sentence if number < count else caller.phrase, split, said)
-        said[sentence.text] = split
+        sentence = _own(caller.sentence if number < count else caller.phrase, split, said)
         pace = round(draw.choice(RATES) * float(words["pace"]))
         voice = Voice(words["voice"], draw.choice(VARIANTS[split]), draw.choice(PITCHES), pace)
         yield Clip(f"{dialect}-{split}-{number:05d}", sentence, voice, dialect, draw.choice(CHANNELS), split)
 
 
-def _unsaid(says: Callable[[], Sentence], split: str, said: dict[str, str]) -> Sentence:
-    """A sentence that nobody said yet, or, when those run out, that only training said, in training."""
-    tries = 0
+def _own(says: Callable[[], Sentence], split: str, said: set[str]) -> Sentence:
+    """A sentence of this split: as often as callers say it in training, once in the others."""
     while True:
-        sentence, tries = says(), tries + 1
-        before = said.get(sentence.text)
-        if before is None or (tries > TRIES and before == split == "train"):
-            return sentence
+        sentence = says()
+        if home(sentence) not in (None, split) or (split != "train" and sentence.text in said):
+            continue
+        said.add(sentence.text)
+        return sentence
 
 
 def _write(folder: Path, clips: Sequence[Clip], seed: int) -> Summary:

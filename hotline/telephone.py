@@ -35,8 +35,8 @@ class Line:
 
 
 LINES = {
-    "landline": Line(300, 3400, (20, 35), 0),
-    "mobile": Line(350, 3200, (15, 30), 0.006),
+    "landline": Line(300, 3400, (22, 36), 0),
+    "mobile": Line(350, 3200, (18, 32), 0.004),
 }
 LEVEL_DBFS = (-30.0, -16.0)
 

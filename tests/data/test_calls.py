@@ -46,7 +46,7 @@ def test_the_table_names_a_telephone_recording_for_every_row(made: tuple[Path, S
     for row in rows(folder):
         sound = soundfile.info(folder / row["file"])
         assert (sound.samplerate, sound.channels, sound.subtype) == (TELEPHONE_HZ, 1, "PCM_16")
-        assert 1 < sound.duration < 7
+        assert 0.5 < sound.duration < 7
 
 
 def test_the_same_seed_gives_the_same_bytes(made: tuple[Path, Summary], tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_no_sentence_voice_caller_or_name_of_a_place_crosses_a_split() -> None:
             assert not set(map(of_clip, of(one))) & set(map(of_clip, of(other)))
         for dialect in dialects():
             assert not set(names(dialect, one)) & set(names(dialect, other))
-            assert len(names(dialect, one)) >= 15
+            assert len(names(dialect, one)) >= 8
 
 
 def test_the_test_split_is_large_and_has_many_callers_of_every_dialect() -> None:
@@ -99,13 +99,13 @@ def test_the_vocabulary_is_modest_and_training_has_all_of_it() -> None:
     train, rest = (
         "".join(clip.sentence.text for clip in PLAN if (clip.split == "train") == side) for side in (True, False)
     )
-    assert 250 <= len(set(re.findall("[㐀-鿿]", train))) <= 350
+    assert 220 <= len(set(re.findall("[㐀-鿿]", train))) <= 300
     assert set(rest) <= set(train)
     words = [
         {word for clip in of(split, "en") for word in re.findall("[a-z]+", clip.sentence.text.lower())}
         for split in SPLITS
     ]
-    assert 120 <= len(words[0]) <= 180
+    assert 100 <= len(words[0]) <= 150
     assert words[1] | words[2] <= words[0]
 
 
@@ -146,13 +146,18 @@ def test_the_voice_says_a_syllable_for_every_character(dialect: str) -> None:
         assert len(re.findall(r"\d+", phonemes)) == sum(character not in STOPS for character in clip.sentence.text)
 
 
-def test_when_sentences_run_out_training_repeats_its_own_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "TRIES", 0)
-    long = calls.plan(8, 1)
-    train = [clip.sentence.text for clip in long if clip.split == "train"]
-    held_out = [clip.sentence.text for clip in long if clip.split != "train"]
-    assert len(set(train)) < len(train)
-    assert len(set(held_out)) == len(held_out) and not set(held_out) & set(train)
+def test_a_held_out_sentence_comes_once_and_training_has_none_of_them() -> None:
+    train = {clip.sentence.text for clip in PLAN if clip.split == "train"}
+    held_out = [(clip.dialect, clip.sentence.text) for clip in PLAN if clip.split != "train"]
+    assert len(set(held_out)) == len(held_out) and not {text for _, text in held_out} & train
+
+
+@pytest.mark.parametrize("dialect", list(dialects()))
+def test_training_hears_of_every_document_and_office_many_times(dialect: str) -> None:
+    """Few sentences have one, and held-out clips must not use them up."""
+    train = [clip.sentence.text for clip in PLAN if clip.split == "train" and clip.dialect == dialect]
+    for named in (*dialects()[dialect]["doc"], *dialects()[dialect]["office"]):
+        assert sum(named in text for text in train) >= 6
 
 
 def test_digits_are_ten_words_in_many_voices(tmp_path: Path) -> None:

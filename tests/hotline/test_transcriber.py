@@ -22,7 +22,7 @@ from hotline.tasks import find
 
 TRANSCRIPTION, DIALECT = find("transcription"), find("dialect_identification")
 RATE = 8000
-RATE_OF_LEARNING = 4e-3
+RATE_OF_LEARNING = 6e-3
 HERTZ = {"甲": 400, "乙": 800, "丙": 1500, "丁": 2700}
 LOW = 0.85
 """Pitch of the other dialect."""
@@ -109,8 +109,8 @@ def trained(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Targe
 def ctc_model() -> Transcriber:
     """Learnt to write the four words, and that the low voice is Cantonese."""
     torch.manual_seed(0)
-    inputs, targets = corpus(sentences(96))
-    return trained(transcriber.create(options(CTC), TRANSCRIPTION, None, inputs, targets), inputs, targets, steps=260)
+    inputs, targets = corpus(sentences(400))
+    return trained(transcriber.create(options(CTC), TRANSCRIPTION, None, inputs, targets), inputs, targets, steps=400)
 
 
 def corpus(texts: Sequence[str]) -> tuple[list[Input], list[Target]]:
@@ -137,13 +137,13 @@ def said(model: Transcriber, inputs: Sequence[Input]) -> list[str]:
 
 
 def test_ctc_learns_to_write_sentences_it_never_heard(ctc_model: Transcriber) -> None:
-    unseen = [text for text in sentences(40, seed=1) if text not in sentences(96)][:12]
+    unseen = [text for text in sentences(40, seed=1) if text not in sentences(400)][:12]
     right = sum(a == b for a, b in zip(said(ctc_model, [call(text) for text in unseen]), unseen, strict=True))
     assert right >= 10
 
 
 def test_ctc_gives_every_sentence_its_own_segment_with_its_times(ctc_model: Transcriber) -> None:
-    text = next(text for text in sentences(96)[::2] if text.count("。") == 2)
+    text = next(text for text in sentences(400)[::2] if text.count("。") == 2)
     words = text.index("。")
     [answer] = families.answer(transcriber, ctc_model, [call(text)])
     first, second = answer.target.segments  # type: ignore[attr-defined]

@@ -94,5 +94,6 @@ def test_several_devices_without_deepspeed_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_task_of_another_corpus_cannot_be_answered_by_the_same_model(tmp_path: Path) -> None:
+    content = {**TINY, "also": ["ticket_category"], "trainer": {"max_epochs": 1, "batch_rows": 8}}
     with pytest.raises(RecipeError, match="ticket_category is not answered by the family and corpus"):
-        parse({**TINY, "also": ["ticket_category"]}, str(tmp_path / "tiny.yaml"))
+        parse(content, str(tmp_path / "tiny.yaml"))
