@@ -28,14 +28,20 @@ demo: setup  ## the whole chain on generated tickets and calls: import, train, j
 	@hotline demo
 
 test: setup  ## unit and chain tests, under 15 minutes on 2 cores
-	@python -m pytest -m "not slow and not accept"
+	@python -m pytest -m "not slow"
 
 test-slow: setup  ## the long tests, under 60 minutes
 	@python -m pytest -m slow
 
-accept: setup  ## long acceptance runs on real input, by hand
-	@python -m pytest -m accept
-	@python bench/tickets.py
+# The published sets of docs/real-tickets.md and docs/speech.md, unpacked side by side: make accept REAL=FOLDER
+REAL ?= real-data
+
+accept: setup  ## long acceptance runs on real input (REAL=FOLDER), by hand
+	@test -d $(REAL) || { echo "no folder $(REAL): make accept REAL=FOLDER, with tickets/teddycup, speech and itn in it"; exit 1; }
+	@hotline text conformance $(REAL)/itn --misses --at-least 0.9
+	@python bench/audio.py
+	@python bench/tickets.py --folder $(REAL)/tickets/teddycup
+	@python bench/speech.py --folder $(REAL)/speech
 
 check: setup  ## ruff, mypy --strict, the layer contracts
 	@ruff check .
