@@ -48,21 +48,26 @@ class Caller:
     """Makes up sentences of one dialect; its places are those of one split only."""
 
     def __init__(self, dialect: str, split: str, draw: random.Random) -> None:
-        self.words, self.draw = dialects()[dialect], draw
+        self.words, self.split, self.draw = dialects()[dialect], split, draw
         self.space = str(self.words.get("space", ""))
         self.names = names(dialect, split)
 
-    def sentence(self) -> Sentence:
-        """One sentence within the dialect's bounds of length."""
+    def pattern(self) -> str:
+        """What the next sentence is about."""
+        chosen: str = self.draw.choice(self.words["pattern"])
+        return chosen
+
+    def sentence(self, pattern: str) -> Sentence:
+        """One sentence of this pattern, within the dialect's bounds of length."""
         shortest, longest = self.words["characters"]
         while True:
-            sentence = _joined(self._fill("<pattern>"))
+            sentence = _joined(self._fill(pattern))
             if shortest <= len(sentence.text) <= longest:
                 return sentence
 
-    def phrase(self) -> Sentence:
+    def phrase(self, pattern: str) -> Sentence:
         """One clause of a sentence, as a sentence of its own."""
-        sentence = self.sentence()
+        sentence = self.sentence(pattern)
         cuts = [0, *(match.end() for match in _CLAUSE_END.finditer(sentence.text)), len(sentence.text)]
         start, end = self.draw.choice([span for span in pairwise(cuts) if span[1] > span[0]])
         said = sentence.text[start:end].rstrip()
@@ -126,11 +131,11 @@ def home(sentence: Sentence) -> str | None:
 
 @cache
 def names(dialect: str, split: str) -> tuple[str, ...]:
-    """The names of places of one split: each pair of a first and a second word belongs to one split, for every seed."""
+    """The names of places of one split: each ordered pair of two words belongs to one split, for every seed."""
     words = dialects()[dialect]
     return tuple(
         str(words.get("space", "")).join((first, second))
-        for row, first in enumerate(words["first"])
-        for column, second in enumerate(words["second"])
+        for row, first in enumerate(words["names"])
+        for column, second in enumerate(words["names"])
         if first != second and SPLITS[{0: 2, 1: 1}.get((row + 2 * column) % 7, 0)] == split
     )

@@ -36,6 +36,8 @@ HELD_OUT = {"validation": 40, "test": 140}
 LARGEST_SHARE = {"validation": 0.1, "test": 0.35}
 PHRASES_PER_SENTENCE, PHRASE_SHARE = 2.0, 0.68
 """Training has single clauses, too, of about this share of a sentence's seconds: CTC aligns short clips first."""
+TRIES = 30
+"""Sentences of a pattern that are made up before another pattern is taken."""
 SHARDS = 2
 """Processes that speak. The sound depends on what a process said before: another number gives other bytes."""
 ACCENTS = ("en", "en-US", "en-GB-x-rp", "en-GB-scotland", "en-GB-x-gbclan", "en-GB-x-gbcwmd", "en-US-nyc", "en-029")
@@ -114,20 +116,25 @@ def _clips(dialect: str, split: str, count: int, phrases: int, draw: random.Rand
     caller, words = Caller(dialect, split, draw), dialects()[dialect]
     said: set[str] = set()
     for number in range(count + phrases):
-        sentence = _own(caller.sentence if number < count else caller.phrase, split, said)
+        sentence = _own(caller, caller.sentence if number < count else caller.phrase, said)
         pace = round(draw.choice(RATES) * float(words["pace"]))
         voice = Voice(words["voice"], draw.choice(VARIANTS[split]), draw.choice(PITCHES), pace)
         yield Clip(f"{dialect}-{split}-{number:05d}", sentence, voice, dialect, draw.choice(CHANNELS), split)
 
 
-def _own(says: Callable[[], Sentence], split: str, said: set[str]) -> Sentence:
-    """A sentence of this split: as often as callers say it in training, once in the others."""
+def _own(caller: Caller, says: Callable[[str], Sentence], said: set[str]) -> Sentence:
+    """A sentence of the caller's split: as often as callers say it in training, once in the others.
+
+    Each pattern is as frequent in every split: another one is tried only when its own sentences run out.
+    """
     while True:
-        sentence = says()
-        if home(sentence) not in (None, split) or (split != "train" and sentence.text in said):
-            continue
-        said.add(sentence.text)
-        return sentence
+        pattern = caller.pattern()
+        for _ in range(TRIES):
+            sentence = says(pattern)
+            owned = home(sentence) in (None, caller.split)
+            if owned and (caller.split == "train" or sentence.text not in said):
+                said.add(sentence.text)
+                return sentence
 
 
 def _write(folder: Path, clips: Sequence[Clip], seed: int) -> Summary:
