@@ -131,11 +131,11 @@ def home(sentence: Sentence) -> str | None:
 
 @cache
 def names(dialect: str, split: str) -> tuple[str, ...]:
-    """The names of places of one split: each ordered pair of two words belongs to one split, for every seed."""
+    """The names of places of one split: each pair of a first and a second word belongs to one split, for every seed."""
     words = dialects()[dialect]
     return tuple(
         str(words.get("space", "")).join((first, second))
-        for row, first in enumerate(words["names"])
-        for column, second in enumerate(words["names"])
+        for row, first in enumerate(words["first"])
+        for column, second in enumerate(words["second"])
         if first != second and SPLITS[{0: 2, 1: 1}.get((row + 2 * column) % 7, 0)] == split
     )

@@ -29,7 +29,7 @@ VARIANTS = {
     "test": ("m3", "m6", "f2", "f5"),
 }
 """espeak-ng's timbres by split."""
-PITCHES, RATES = tuple(range(32, 69, 4)), tuple(range(155, 196, 10))
+PITCHES, RATES = tuple(range(38, 63, 4)), tuple(range(150, 181, 10))
 CHANNELS = ("landline", "mobile")
 HELD_OUT = {"validation": 40, "test": 140}
 """Clips a dialect, on top of the training hours; at most as large a share of the training clips as below."""

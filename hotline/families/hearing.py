@@ -43,7 +43,7 @@ def sensitivity(recogniser: Any) -> float:
     recogniser.eval()
     with torch.inference_mode():
         batch = recogniser.features([noise.astype(np.float32), rising.astype(np.float32)], None, None)
-        hidden_BLD, mask_BL = recogniser.encode(batch)
+        hidden_BLD, mask_BL, _ = recogniser.encode(batch)
         stem_BLD = recogniser.stem(batch) if hasattr(recogniser, "stem") else None
     recogniser.train(training)
     outputs = int(mask_BL[0].sum())  # of both: they are equally long

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hotline.families import speech_features
 from hotline.families.characters import Characters
-from hotline.families.recognisers import Heard, ctc_loss, padded, readings_of, reinitialise, trimmed
+from hotline.families.recognisers import Encoded, Heard, ctc_loss, padded, readings_of, reinitialise, trimmed
 from hotline.families.sequence_recogniser import generated, heard_of, sequence_loss
 from hotline.families.speech_features import Wave
 from hotline.families.tokens import Tokens
@@ -92,18 +92,18 @@ class PretrainedCtc(Pretrained):
         size = self.model.config.vocab_size
         return padded([[each for each in self.symbols.encode(text) if each < size] for text in texts])
 
-    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def encode(self, batch: dict[str, Tensor]) -> Encoded:
         """Out of training, clips that padding would change are encoded one at a time.
 
         In training they share a batch, as in their pretraining: ranks that share weights must make equally many passes.
         """
         sound, mask_BT = batch["sound_BT"], batch["mask_BT"]
         if self.batched_alike or self.training:
-            return self._encoded(sound, mask_BT)
+            return Encoded(*self._encoded(sound, mask_BT))
         lengths = mask_BT.sum(1).tolist()
         alone = [self._encoded(sound[n : n + 1, :to], mask_BT[n : n + 1, :to]) for n, to in enumerate(lengths)]
         hidden_BLD = pad_sequence([hidden[0] for hidden, _ in alone], batch_first=True)
-        return hidden_BLD, pad_sequence([mask[0] for _, mask in alone], batch_first=True)
+        return Encoded(hidden_BLD, pad_sequence([mask[0] for _, mask in alone], batch_first=True))
 
     def _encoded(self, sound: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         said = encoder(self.model)(sound, attention_mask=mask_BT if self.hears_mask else None)
@@ -113,8 +113,8 @@ class PretrainedCtc(Pretrained):
             mask_BL = _output_mask(self.model, hidden_BLD.shape[1], mask_BT)
         return hidden_BLD, mask_BL.long()
 
-    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
-        return ctc_loss(self._logits(hidden_BLD), mask_BL, labels_BU, self.blank)
+    def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
+        return ctc_loss(self._logits(encoded.hidden_BLD), encoded.mask_BL, labels_BU, self.blank)
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return {"scores_BLV": functional.log_softmax(self._logits(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}
@@ -157,12 +157,12 @@ class PretrainedSequence(Pretrained):
     def labels(self, texts: Sequence[str]) -> Tensor:
         return padded([[*self.tokens.encode(text)[: self.longest], self.end] for text in texts])
 
-    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def encode(self, batch: dict[str, Tensor]) -> Encoded:
         said = self.model.get_encoder()(batch["sound_BMT"])
-        return said.last_hidden_state, batch["mask_BT"][:, ::2]
+        return Encoded(said.last_hidden_state, batch["mask_BT"][:, ::2])
 
-    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
-        return sequence_loss(self.model, hidden_BLD, labels_BU, self.prompt)
+    def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
+        return sequence_loss(self.model, encoded.hidden_BLD, labels_BU, self.prompt)
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return generated(self.model, hidden_BLD, self.prompt, beams, self.longest + 1)

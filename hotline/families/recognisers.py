@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -39,6 +39,15 @@ class Heard:
         return " ".join("".join(piece[0] for piece in self.pieces).split())
 
 
+class Encoded(NamedTuple):
+    """What the encoder makes of a batch."""
+
+    hidden_BLD: Tensor
+    mask_BL: Tensor
+    middle_BLD: tuple[Tensor, ...] = ()
+    """Of layers before the last: in training, where the recogniser learns from them, too."""
+
+
 class Recogniser(Protocol):
     """Sound → hidden states → readings."""
 
@@ -53,10 +62,10 @@ class Recogniser(Protocol):
     def labels(self, texts: Sequence[str]) -> Tensor:
         """Target numbers (B, U), padded with IGNORED."""
 
-    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """hidden_BLD and mask_BL."""
+    def encode(self, batch: dict[str, Tensor]) -> Encoded:
+        """Sound as hidden states."""
 
-    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
+    def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
         """Mean over the clips of the loss per symbol: a scalar."""
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
@@ -111,16 +120,24 @@ class CtcRecogniser(nn.Module):
     def labels(self, texts: Sequence[str]) -> Tensor:
         return padded([self.characters.encode(text) for text in texts])
 
-    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        said = self.encoder(input_features=batch["features_BFM"], attention_mask=batch["mask_BF"])
-        return said.last_hidden_state, said.attention_mask
+    def encode(self, batch: dict[str, Tensor]) -> Encoded:
+        middle = self.training and self.options.intermediate > 0
+        said = self.encoder(batch["features_BFM"], attention_mask=batch["mask_BF"], output_hidden_states=middle)
+        layers = said.hidden_states[1:-1] if middle else ()
+        return Encoded(said.last_hidden_state, said.attention_mask, tuple(layers))
 
     def stem(self, batch: dict[str, Tensor]) -> Tensor:
         """What the first block gets, (B, L, D)."""
         return torch.as_tensor(self.encoder.subsampling(batch["features_BFM"], batch["mask_BF"]))
 
-    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
-        return ctc_loss(self.head(hidden_BLD), mask_BL, labels_BU, ctc.BLANK)
+    def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
+        """With its share of the intermediate loss: the same head reads the layers below (Lee & Watanabe 2021)."""
+        last, *middle = (
+            ctc_loss(self.head(each), encoded.mask_BL, labels_BU, ctc.BLANK)
+            for each in (encoded.hidden_BLD, *encoded.middle_BLD)
+        )
+        share = self.options.intermediate
+        return (1 - share) * last + share * torch.stack(middle).mean() if middle else last
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return {"scores_BLV": functional.log_softmax(self.head(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}

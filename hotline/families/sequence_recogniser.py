@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hotline.families.characters import Characters
-from hotline.families.recognisers import IGNORED, Heard, confidence, padded, reinitialise
+from hotline.families.recognisers import IGNORED, Encoded, Heard, confidence, padded, reinitialise
 from hotline.families.speech_features import FRAME_SECONDS, LogMel, Wave
 from hotline.families.transcriber_options import Augmentation, SequenceOptions
 
@@ -61,9 +61,9 @@ class SequenceRecogniser(nn.Module):
         """Numbers of the characters, then END; beyond `max_characters` a text is cut."""
         return padded([[*self.characters.encode(text)[: self.options.max_characters], END] for text in texts])
 
-    def encode(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def encode(self, batch: dict[str, Tensor]) -> Encoded:
         said = self.model.get_encoder()(batch["features_BFM"].transpose(1, 2))
-        return said.last_hidden_state, batch["mask_BF"][:, ::2]
+        return Encoded(said.last_hidden_state, batch["mask_BF"][:, ::2])
 
     def stem(self, batch: dict[str, Tensor]) -> Tensor:
         """What the first block gets before positions are added, (B, L, D)."""
@@ -71,8 +71,8 @@ class SequenceRecogniser(nn.Module):
         first_BDF = functional.gelu(encoder.conv1(batch["features_BFM"].transpose(1, 2)))
         return functional.gelu(encoder.conv2(first_BDF)).transpose(1, 2)
 
-    def loss(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
-        return sequence_loss(self.model, hidden_BLD, labels_BU, [BEGIN])
+    def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
+        return sequence_loss(self.model, encoded.hidden_BLD, labels_BU, [BEGIN])
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return generated(self.model, hidden_BLD, [BEGIN], beams, self.options.max_characters + 1)

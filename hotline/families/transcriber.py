@@ -150,9 +150,9 @@ def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
     A task without a text learns the dialect alone. Every layer runs in every batch, whatever is known of its clips:
     ranks that share a layer's weights wait for one another there.
     """
-    hidden_BLD, mask_BL = model.recogniser.encode(dict(batch))
-    text: Tensor = model.recogniser.loss(hidden_BLD, mask_BL, batch["text_BU"])
-    logits_BK, dialect_B = model.dialect_head(_mean(hidden_BLD, mask_BL)), batch["dialect_B"]
+    encoded = model.recogniser.encode(dict(batch))
+    text: Tensor = model.recogniser.loss(encoded, batch["text_BU"])
+    logits_BK, dialect_B = model.dialect_head(_mean(encoded.hidden_BLD, encoded.mask_BL)), batch["dialect_B"]
     known = (dialect_B != IGNORED).sum().clamp_min(1)
     dialect = functional.cross_entropy(logits_BK.float(), dialect_B, ignore_index=IGNORED, reduction="sum") / known
     return text + model.options.root.dialect_weight * dialect if model.writes else 0.0 * text + dialect
@@ -160,7 +160,7 @@ def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
 
 def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
     """dialect_BK (probabilities), seconds_B, and the recogniser's own state where the task wants a text."""
-    hidden_BLD, mask_BL = model.recogniser.encode(dict(batch))
+    hidden_BLD, mask_BL, _ = model.recogniser.encode(dict(batch))
     dialect_BK = model.dialect_head(_mean(hidden_BLD, mask_BL)).float().softmax(-1)
     state = {"dialect_BK": dialect_BK, "seconds_B": batch["seconds_B"]}
     if model.writes:

@@ -51,6 +51,8 @@ class CtcOptions(_Common):
     stem_channels: Annotated[int, Field(ge=8)] = 64
     subsampling: Literal[2, 4, 8] = 4
     """Frames of 10 ms per output: with 8 the letters of English do not fit under CTC."""
+    intermediate: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the loss that is read off the layers below the last one; none is learnt with a single layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 

@@ -88,7 +88,7 @@ def mlflow(port: Annotated[int, typer.Option(help="Port of the UI.")] = 5000) ->
 def demo(
     workspace: Annotated[Path, typer.Option(help="Where to work; git ignores workspace/")] = Path("workspace"),
     rows: Annotated[int, typer.Option(min=500, help="Generated tickets.")] = 6000,
-    hours: Annotated[float, typer.Option(min=0.1, help="Generated telephone calls to learn from.")] = 4.0,
+    hours: Annotated[float, typer.Option(min=0.1, help="Generated telephone calls to learn from.")] = 3.5,
     port: Annotated[int, typer.Option(help="Port of the endpoints while the demo asks.")] = 8000,
     json: Json = False,
 ) -> None:
