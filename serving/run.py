@@ -113,7 +113,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
 
     try:
         controller.start(_start_ray(*address))
-    except RayError as error:
+    except (RayError, TimeoutError) as error:
         _stop_ray()
         found = str(error).splitlines()[0]
         raise UnavailableError(
