@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from hotline.audio import Audio
 from hotline.errors import UnknownName
@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FamilyName = Literal["classifier", "transcriber"]
+FamilyName = Literal["classifier", "transcriber", "writer"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
+
+
+class Size(NamedTuple):
+    """What a row costs and counts: `size` is what a budget counts, `weight` what the loss is averaged over."""
+
+    size: int
+    """Sound: frames of 10 ms. Text: tokens of prompt and answer."""
+    weight: int
+    """1 a row, or the answer's tokens."""
 
 
 class Family(Protocol):
