@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,6 @@ from training.recipe import Recipe
 
 CODE_PACKAGES = ("hotline", "data", "training")
 MODEL_FILE = "model.json"
-LOG_EVERY_STEPS = 25
-"""Each is a transaction of the tracking store."""
 log = logging.getLogger(__name__)
 
 
@@ -94,18 +93,27 @@ def fit(
         return family.create(recipe.model, task, tree, training.inputs, training.targets)
 
     model = fresh()
-    data = Batches(family, model, training, validation, recipe.trainer.batch_rows, recipe.seed)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         for words in (".*does not have many workers.*", ".*LeafSpec.*", ".*find_unused_parameters.*"):
             warnings.filterwarnings("ignore", words)
         trainer = _trainer(recipe, logger, scratch)
-        steps = data.steps(trainer.world_size) * recipe.trainer.max_epochs
-        trainer.fit(FamilyModule(family, model, recipe.optimiser, steps), datamodule=data)
+        data = Batches(family, model, training, validation, recipe.trainer, recipe.seed, trainer.world_size)
+        _tell(data, logger)
+        steps = data.plan.steps * recipe.trainer.max_epochs
+        trainer.fit(FamilyModule(family, model, recipe, steps), datamodule=data)
     if recipe.trainer.deepspeed is not None:
         with distributed.whole_weights(model, recipe.trainer) as weights:
             model = fresh()
             model.load_state_dict(weights)
     return family, model.float().eval()
+
+
+def _tell(data: Batches, logger: Any) -> None:
+    """What goes in and what comes of it, into the run: in = trained + dropped."""
+    counted = data.plan.accounting()
+    figures = {f"plan/{name}": float(value) for name, value in asdict(counted).items()}
+    if logger and distributed.leads():
+        logger.log_metrics({**figures, "plan/useful_ratio": counted.useful_ratio}, step=0)
 
 
 def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
@@ -118,6 +126,7 @@ def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
         devices=section.devices,
         strategy=distributed.strategy(section),
         precision=section.precision,
+        accumulate_grad_batches=section.accumulate,
         gradient_clip_val=recipe.optimiser.gradient_clip,
         default_root_dir=scratch,
         logger=logger,
@@ -127,7 +136,7 @@ def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
         enable_checkpointing=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=LOG_EVERY_STEPS,
+        log_every_n_steps=section.log_steps,
     )
 
 
