@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -160,6 +161,8 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="print that many titles")
     parser.add_argument("--save", type=Path, help="keep the model there")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("training").setLevel(logging.INFO)  # a line per epoch
     torch.set_num_threads(arguments.threads)
     test = read(arguments.folder / "labelled_495.xlsx")
     messages = training_messages(arguments.folder, test)

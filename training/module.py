@@ -31,6 +31,7 @@ class FamilyModule(pl.LightningModule):
 
     def __init__(self, family: Family, model: torch.nn.Module, recipe: Recipe, steps: int) -> None:
         super().__init__()
+        self.fused = "mixed" not in recipe.trainer.precision  # Lightning cannot clip a fused optimiser's gradients then
         self.family, self.model, self.steps = family, model, steps
         self.optimiser, self.seed, self.log_steps = recipe.optimiser, recipe.seed, recipe.trainer.log_steps
         self.step_loss: torch.Tensor | float = 0.0
@@ -65,7 +66,7 @@ class FamilyModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = self.family.parameter_groups(self.model, self.optimiser.learning_rate, self.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas, fused=True)
+        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas, fused=self.fused)
         warmup_steps = int(self.steps * self.optimiser.warmup_share)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, self.steps, warmup_steps)

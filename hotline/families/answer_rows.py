@@ -63,7 +63,7 @@ def logits(model: Asked, batch: Mapping[str, Tensor]) -> Tensor:
             **row_attention.arguments(lengths, token_N.device),
         )
         return torch.as_tensor(said.logits[0])
-    token_RT = pad_sequence(torch.split(token_N, lengths), batch_first=True, padding_value=model.chat.pad)
+    token_RT = pad_sequence(list(torch.split(token_N, lengths)), batch_first=True, padding_value=model.chat.pad)
     mask_RT = pad_sequence([torch.ones_like(row) for row in torch.split(token_N, lengths)], batch_first=True)
     logits_RTV = model.model(input_ids=token_RT, attention_mask=mask_RT, use_cache=False).logits
     return torch.as_tensor(logits_RTV[mask_RT.bool()][place_A])
