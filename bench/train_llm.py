@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from data.store import Rows
 from hotline.families import writer
@@ -68,7 +69,7 @@ class Watch:
     def __init__(self) -> None:
         self.ends: list[float] = []
         self.tokens: list[int] = []
-        torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: self.ends.append(time.perf_counter()))
+        register_optimizer_step_post_hook(lambda *_: self.ends.append(time.perf_counter()))
         from transformers import Qwen3ForCausalLM
 
         original: Any = Qwen3ForCausalLM.forward

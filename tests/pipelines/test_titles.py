@@ -82,7 +82,7 @@ def test_a_ticket_without_a_title_is_quarantined_with_its_reason(site: Settings)
 
 
 def test_a_writer_from_scratch_passes_the_gate_and_becomes_champion(site: Settings, version: ModelAddress) -> None:
-    verdict = judge(site, TASK, version)
+    _, verdict = judge(site, TASK, version)
     found = {figure.score: figure.estimate for figure in verdict.figures if figure.slice is None}
     assert found["rouge_l"] is not None and found["rouge_l"] > 0.8
     assert verdict.outcome == "passed", [finding.reason for finding in verdict.findings]
