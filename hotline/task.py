@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstra
 
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN, check_tag
+from hotline.prompts import Prompt
 
 if TYPE_CHECKING:
     from hotline.scores import Score
@@ -137,7 +138,7 @@ class Task:
 
     name: str
     summary: str
-    family: Literal["classifier", "transcriber"]
+    family: Literal["classifier", "transcriber", "writer"]
     input: type[Input]
     target: type[Target]
     scores: Mapping[str, Score]
@@ -152,8 +153,11 @@ class Task:
     """Figures to report against; they block nothing."""
     examples: tuple[Mapping[str, Any], ...] = ()
     """Inputs for the OpenAPI page and for warming up; made up, never from a caller."""
+    prompt: Prompt | None = None
+    """How a writer is asked; every task of that family has one."""
 
     def __post_init__(self) -> None:
+        self._check_prompt()
         unknown = {bar.score for bars in self.bars.values() for bar in bars} | set(self.targets)
         if unknown - set(self.scores):
             raise ValueError(f"{self.name}: bars or targets name scores it does not have: {unknown - set(self.scores)}")
@@ -164,6 +168,12 @@ class Task:
         named = sliced | {*self.slices, *self.split_by}
         if named - columns:
             raise ValueError(f"{self.name}: slices name columns that provenance does not have: {named - columns}")
+
+    def _check_prompt(self) -> None:
+        if (self.family == "writer") != (self.prompt is not None):
+            raise ValueError(f"{self.name}: tasks of the family writer have a prompt, and only they")
+        if self.prompt and self.prompt.fields - set(self.input.model_fields):
+            raise ValueError(f"{self.name}: the prompt names fields that the input does not have")
 
     @property
     def corpus_name(self) -> str:
@@ -204,9 +214,10 @@ class Task:
 
     def declaration(self) -> dict[str, Any]:
         """The declaration as data: what is stored with a model and compared when it is loaded."""
-        return {
+        said = {
             "task": self.name,
             "family": self.family,
             "input": self.input.model_json_schema(),
             "target": self.target.model_json_schema(),
         }
+        return said | ({"prompt": self.prompt.declaration()} if self.prompt else {})

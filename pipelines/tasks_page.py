@@ -22,6 +22,9 @@ def _section(task: Task) -> Iterator[str]:
     yield f"- family: {task.family}"
     yield f"- in: {', '.join(_fields(task.input.model_json_schema()))}"
     yield f"- out: {', '.join(_fields(task.target.model_json_schema()))}"
+    if task.prompt:
+        refused = f"; an empty text is written as {task.prompt.refusal}" if task.prompt.refusal else ""
+        yield f"- asked: {' / '.join(task.prompt.user.split())}{refused}"
     yield f"- one side of the split: {', '.join((*task.split_by, 'near-duplicate cluster'))}"
     yield f"- slices: {', '.join((*task.slices, *task.derived_slices))}"
     yield f"- scores: {', '.join(task.scores)}"

@@ -1,9 +1,10 @@
-"""Which rows make a batch: a function of seed and epoch, so that a run can be repeated and resumed."""
+"""The plan's micro-batches as tensors: which rank trains which, from which position on."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,58 +14,35 @@ from torch.utils.data import DataLoader, Sampler
 
 from data.store import Rows
 from hotline import families
+from hotline.errors import InputError, RecipeError
 from hotline.families import Family
+from training.plan import MicroBatch, Plan, Rules
+from training.recipe import TrainerSection
 
-POOL_STEPS = 32
-"""Rows of this many steps are sorted by size together: little padding, and still a random order."""
+Tensors = Mapping[str, torch.Tensor]
+log = logging.getLogger(__name__)
+NAMED = 3
+"""Of the rows that do not fit a budget, so many are named."""
 
 
-class EpochBatches(Sampler[list[int]]):
-    """One rank's batches of row numbers, shuffled by (seed, epoch); every row once per epoch over all ranks.
+class Turns(Sampler[int]):
+    """One rank's micro-batches of an epoch, by their numbers in the global order; any position is an index."""
 
-    With `sizes`, rows of similar size share a step. Every rank has the same number of batches, by construction.
-    """
-
-    def __init__(
-        self,
-        rows: int,
-        batch_rows: int,
-        seed: int,
-        *,
-        sizes: Sequence[float] | None = None,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.rows, self.batch_rows, self.seed, self.epoch = rows, batch_rows, seed, 0
-        self.sizes, self.rank, self.ranks = None if sizes is None else np.asarray(sizes), rank, ranks
-        self.batch_size = batch_rows  # read by the DeepSpeed strategy for its throughput log
-        self.sampler = self  # Lightning tells the epoch to batch_sampler.sampler, never to the batch sampler itself
+    def __init__(self, plan: Plan, *, rank: int = 0, ranks: int = 1, epoch: int = 0, start: int = 0) -> None:
+        self.plan, self.rank, self.ranks, self.start = plan, rank, ranks, start
+        self.epoch = plan.epoch(epoch)
+        self.number = epoch
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        """Lightning tells every epoch before it begins; a position holds for the epoch it was given for."""
+        if epoch != self.number:
+            self.number, self.epoch, self.start = epoch, self.plan.epoch(epoch), 0
 
     def __len__(self) -> int:
-        return -(-self.rows // (self.batch_rows * self.ranks))
+        return len(self.epoch) // self.ranks
 
-    def __iter__(self) -> Iterator[list[int]]:
-        draw = np.random.default_rng([self.seed, self.epoch])
-        order = draw.permutation(self.rows)
-        if self.sizes is None and self.ranks == 1:
-            for start in range(0, self.rows, self.batch_rows):
-                yield order[start : start + self.batch_rows].tolist()
-            return
-        if self.sizes is not None:
-            order = self._by_size(order)
-        batches = np.array_split(order, len(self) * self.ranks)
-        for step in draw.permutation(len(self)):
-            yield batches[step * self.ranks + self.rank].tolist()
-
-    def _by_size(self, order: Any) -> Any:
-        """The order with the rows of each pool sorted by size."""
-        pool = POOL_STEPS * self.batch_rows * self.ranks
-        assert self.sizes is not None
-        parts = [order[start : start + pool] for start in range(0, self.rows, pool)]
-        return np.concatenate([part[np.argsort(self.sizes[part], kind="stable")] for part in parts])
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self.start * self.ranks + self.rank, len(self.epoch), self.ranks)
 
 
 def draws(ids: Sequence[str], seed: int, epoch: int) -> list[np.random.Generator]:
@@ -73,42 +51,100 @@ def draws(ids: Sequence[str], seed: int, epoch: int) -> list[np.random.Generator
     return [np.random.default_rng([seed, epoch, number]) for number in numbers]
 
 
-class Batches(pl.LightningDataModule):
-    """Training and validation batches of this rank. Lightning asks for them once it knows its rank."""
+def rules_of(section: TrainerSection, rows: Rows, per_step: int) -> Rules:
+    """How the recipe cuts these rows. Sound in batches of rows is sorted by size; a budget sorts everything."""
+    spoken = bool(rows.inputs) and families.is_sound(rows.inputs[0])
+    return Rules(section.batch_rows, section.budget, section.packing, section.sequence, spoken, per_step)
 
-    def __init__(self, family: Family, model: Any, training: Rows, validation: Rows, batch_rows: int, seed: int):
+
+def plan_of(family: Family, model: Any, rows: Rows, section: TrainerSection, seed: int, per_step: int) -> Plan:
+    """The plan of those rows. Raises InputError for a row longer than the budget, unless the recipe drops such rows.
+
+    Raises RecipeError for packing in a family that does not pack.
+    """
+    if section.packing and not families.packs(family):
+        raise RecipeError("this family does not pack", where="trainer.packing", next="set a budget without packing")
+    sizes = families.measured(family, model, rows.inputs, rows.targets)
+    rules = rules_of(section, rows, per_step)
+    plan = Plan([each.size for each in sizes], [each.weight for each in sizes], rules, seed)
+    if len(plan.dropped):
+        unit = families.unit(family, rows.inputs[0])
+        if section.too_long == "refuse" or not len(plan.kept):
+            _refuse(plan, rows, unit)
+        lost = int(plan.sizes[plan.dropped].sum())
+        log.info(
+            "%d of %d rows are longer than the budget and dropped: %d %s", len(plan.dropped), len(rows), lost, unit
+        )
+    return plan
+
+
+def _refuse(plan: Plan, rows: Rows, unit: str) -> None:
+    longest = plan.dropped[np.argsort(-plan.sizes[plan.dropped])]
+    named = [f"{rows.ids[number]} ({plan.sizes[number]} {unit})" for number in longest[:NAMED]]
+    raise InputError(
+        f"{len(longest)} of {len(rows)} rows are longer than the budget",
+        where="trainer.sequence" if plan.rules.sequence else "trainer.budget",
+        found=", ".join(named) + (" …" if len(longest) > NAMED else ""),
+        expected=f"at most {plan.rules.longest} {unit}",
+        next="raise the budget, cut these rows, or set trainer.too_long: drop; dropped rows are counted",
+    )
+
+
+class Batches(pl.LightningDataModule):
+    """Training and validation batches of one of `ranks` ranks. Lightning asks for them once it knows which.
+
+    A training batch is its tensors, the factor of its loss, and its number in the global order; a validation batch its
+    tensors and its weight.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        model: Any,
+        training: Rows,
+        validation: Rows,
+        section: TrainerSection,
+        seed: int,
+        ranks: int = 1,
+    ) -> None:
         super().__init__()
         self.family, self.model, self.rows, self.checks = family, model, training, validation
-        self.batch_rows, self.seed = batch_rows, seed
-        spoken = bool(training.inputs) and families.is_sound(training.inputs[0])
-        self.sizes = [families.size(given) for given in training.inputs] if spoken else None
-
-    def steps(self, ranks: int) -> int:
-        """Optimiser steps of one epoch."""
-        return len(EpochBatches(len(self.rows), self.batch_rows, self.seed, ranks=ranks))
+        self.seed, self.ranks = seed, ranks
+        self.plan = plan_of(family, model, training, section, seed, ranks * section.accumulate)
+        self.check_plan = plan_of(family, model, validation, section, seed, ranks)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rank, ranks = self._place()
-        batches = EpochBatches(len(self.rows), self.batch_rows, self.seed, sizes=self.sizes, rank=rank, ranks=ranks)
-        numbers: Any = range(len(self.rows))
-        return DataLoader(numbers, batch_sampler=batches, collate_fn=self._collate(self.rows, batches))
+        turns = Turns(self.plan, rank=self._rank, ranks=self.ranks)
+
+        def collate(number: Any) -> tuple[Tensors, float, int]:
+            chosen = turns.epoch.micro_batch(number)
+            drawn = draws([self.rows.ids[row] for row in chosen.rows], self.seed, turns.number)
+            return self._prepared(self.rows, chosen, drawn), chosen.share, number
+
+        return DataLoader(_Numbers(), batch_size=None, sampler=turns, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every rank's share of the validation rows, in order."""
-        rank, ranks = self._place()
-        numbers: Any = range(rank, len(self.checks), ranks) or range(1)
-        return DataLoader(numbers, batch_size=self.batch_rows, collate_fn=self._collate(self.checks, None))
+        """Every rank's share of the validation rows, as many micro-batches on each."""
+        turns = Turns(self.check_plan, rank=self._rank, ranks=self.ranks)
 
-    def _place(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        def collate(number: Any) -> tuple[Tensors, int]:
+            return self._prepared(self.checks, turns.epoch.micro_batch(number)), int(turns.epoch.weights[number])
 
-    def _collate(
-        self, rows: Rows, augmented: EpochBatches | None
-    ) -> Callable[[Sequence[int]], Mapping[str, torch.Tensor]]:
-        def collate(numbers: Sequence[int]) -> Mapping[str, torch.Tensor]:
-            drawn = draws([rows.ids[n] for n in numbers], self.seed, augmented.epoch) if augmented else None
-            inputs, targets = [rows.inputs[n] for n in numbers], [rows.targets[n] for n in numbers]
+        return DataLoader(_Numbers(), batch_size=None, sampler=turns, collate_fn=collate)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _prepared(self, rows: Rows, chosen: MicroBatch, drawn: list[np.random.Generator] | None = None) -> Tensors:
+        inputs, targets = [rows.inputs[n] for n in chosen.rows], [rows.targets[n] for n in chosen.rows]
+        if chosen.packs is None:
             return self.family.prepare(self.model, inputs, targets, drawn)
+        return self.family.prepare(self.model, inputs, targets, drawn, packs=chosen.packs)  # type: ignore[call-arg]
 
-        return collate
+
+class _Numbers(torch.utils.data.Dataset[int]):
+    """Every number is itself: what a micro-batch is, the plan says."""
+
+    def __getitem__(self, number: int) -> int:
+        return number

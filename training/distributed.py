@@ -55,10 +55,11 @@ def strategy(section: TrainerSection) -> Any:
     if section.deepspeed is None:
         return "auto"
     _quiet()
+    config = {"train_micro_batch_size_per_gpu": section.batch_rows or 1, **section.deepspeed}  # for its own log only
     if on_cuda(section):
-        return DeepSpeedStrategy(config=dict(section.deepspeed))
+        return DeepSpeedStrategy(config=config)
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read by DeepSpeed when it is imported
-    return CpuDeepSpeedStrategy(config=dict(section.deepspeed), process_group_backend="gloo")
+    return CpuDeepSpeedStrategy(config=config, process_group_backend="gloo")
 
 
 def on_cuda(section: TrainerSection) -> bool:

@@ -8,15 +8,15 @@ import os
 import tempfile
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from data.store import Rows, Snapshot, open_snapshot
+from data.store import Rows
 from hotline import digests, families, registry
-from hotline.errors import ContractError
 from hotline.families import Family
 from hotline.labels import LabelTree
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
@@ -24,14 +24,13 @@ from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
 from training import distributed, track
 from training.batches import Batches
+from training.corpus import rows_of, tree_of
 from training.module import FamilyModule
 from training.progress import callbacks
 from training.recipe import Recipe
 
 CODE_PACKAGES = ("hotline", "data", "training")
 MODEL_FILE = "model.json"
-LOG_EVERY_STEPS = 25
-"""Each is a transaction of the tracking store."""
 log = logging.getLogger(__name__)
 
 
@@ -44,11 +43,11 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
     """
     task = recipe.find_task()
     if not distributed.leads():
-        snapshot, training, validation = _data(settings, recipe, task)
-        fit(recipe, task, _tree(snapshot), training, validation)
+        snapshot, training, validation = rows_of(settings, recipe, task)
+        fit(recipe, task, tree_of(snapshot), training, validation)
         return None
     client = registry.connect(settings.tracking_uri)
-    snapshot, training, validation = _data(settings, recipe, task)
+    snapshot, training, validation = rows_of(settings, recipe, task)
     lineage = Lineage(
         declarations={each.name: digests.of_value(each.declaration()) for each in recipe.find_tasks()},
         snapshot=snapshot.digest,
@@ -59,7 +58,7 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
     with track.run(settings, client, recipe, task, lineage) as run_id:
         started = time.perf_counter()
         family, model = fit(
-            recipe, task, _tree(snapshot), training, validation, logger=track.lightning_logger(settings, run_id)
+            recipe, task, tree_of(snapshot), training, validation, logger=track.lightning_logger(settings, run_id)
         )
         figures = family.finish(model, validation.inputs, validation.targets)
         figures |= validation_scores(task, family, model, validation)
@@ -71,15 +70,6 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
             address = registry.register(client, recipe.name, run_id, folder, track.version_tags(lineage))
     _leave(settings.models / recipe.name, address, figures)
     return address
-
-
-def _data(settings: Settings, recipe: Recipe, task: Task) -> tuple[Snapshot, Rows, Rows]:
-    snapshot = open_snapshot(settings, task, recipe.data.snapshot)
-    return snapshot, _rows(snapshot, recipe, "train"), _rows(snapshot, recipe, "validation")
-
-
-def _tree(snapshot: Snapshot) -> LabelTree | None:
-    return snapshot.tree if snapshot.manifest.tree else None
 
 
 def fit(
@@ -94,18 +84,27 @@ def fit(
         return family.create(recipe.model, task, tree, training.inputs, training.targets)
 
     model = fresh()
-    data = Batches(family, model, training, validation, recipe.trainer.batch_rows, recipe.seed)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         for words in (".*does not have many workers.*", ".*LeafSpec.*", ".*find_unused_parameters.*"):
             warnings.filterwarnings("ignore", words)
         trainer = _trainer(recipe, logger, scratch)
-        steps = data.steps(trainer.world_size) * recipe.trainer.max_epochs
-        trainer.fit(FamilyModule(family, model, recipe.optimiser, steps), datamodule=data)
+        data = Batches(family, model, training, validation, recipe.trainer, recipe.seed, trainer.world_size)
+        _tell(data, logger)
+        steps = data.plan.steps * recipe.trainer.max_epochs
+        trainer.fit(FamilyModule(family, model, recipe, steps), datamodule=data)
     if recipe.trainer.deepspeed is not None:
         with distributed.whole_weights(model, recipe.trainer) as weights:
             model = fresh()
             model.load_state_dict(weights)
     return family, model.float().eval()
+
+
+def _tell(data: Batches, logger: Any) -> None:
+    """What goes in and what comes of it, into the run: in = trained + dropped."""
+    counted = data.plan.accounting()
+    figures = {f"plan/{name}": float(value) for name, value in asdict(counted).items()}
+    if logger and distributed.leads():
+        logger.log_metrics({**figures, "plan/useful_ratio": counted.useful_ratio}, step=0)
 
 
 def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
@@ -118,6 +117,7 @@ def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
         devices=section.devices,
         strategy=distributed.strategy(section),
         precision=section.precision,
+        accumulate_grad_batches=section.accumulate,
         gradient_clip_val=recipe.optimiser.gradient_clip,
         default_root_dir=scratch,
         logger=logger,
@@ -127,7 +127,7 @@ def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
         enable_checkpointing=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=LOG_EVERY_STEPS,
+        log_every_n_steps=section.log_steps,
     )
 
 
@@ -135,18 +135,6 @@ def validation_scores(task: Task, family: Family, model: torch.nn.Module, rows: 
     """The task's scores on the validation split; the bars are out of a recipe's reach."""
     answers = families.answer(family, model, rows.inputs)
     return {f"validation/{name}": score(rows.targets, answers) for name, score in task.scores.items()}
-
-
-def _rows(snapshot: Snapshot, recipe: Recipe, split: str) -> Rows:
-    rows = snapshot.rows(split, recipe.data.where)
-    if not len(rows):
-        raise ContractError(
-            f"the {split} split is empty",
-            where=f"snapshot {snapshot.digest[:12]}, data.where = {recipe.data.where or '{}'}",
-            expected="at least one row",
-            next=f"hotline data versions {recipe.task}",
-        )
-    return rows
 
 
 def _save(family: Family, model: torch.nn.Module, lineage: Lineage, folder: Path) -> None:

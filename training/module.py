@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from hotline.families import Family
-from training.recipe import OptimiserSection
+from training.recipe import Recipe
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
@@ -23,25 +25,48 @@ class FamilyModule(pl.LightningModule):
     """Loss and optimiser around a family's model.
 
     `steps` is the number of optimiser steps of the whole run; it comes from the plan, because asking the trainer
-    (`estimated_stepping_batches`) starts the data workers early.
+    (`estimated_stepping_batches`) starts the data workers early. Randomness (dropout) is seeded by seed, epoch and the
+    micro-batch's number: there is no state of it to lose, and it does not know ranks.
     """
 
-    def __init__(self, family: Family, model: torch.nn.Module, optimiser: OptimiserSection, steps: int) -> None:
+    def __init__(self, family: Family, model: torch.nn.Module, recipe: Recipe, steps: int) -> None:
         super().__init__()
-        self.family, self.model, self.optimiser, self.steps = family, model, optimiser, steps
+        self.fused = "mixed" not in recipe.trainer.precision  # Lightning cannot clip a fused optimiser's gradients then
+        self.family, self.model, self.steps = family, model, steps
+        self.optimiser, self.seed, self.log_steps = recipe.optimiser, recipe.seed, recipe.trainer.log_steps
+        self.step_loss: torch.Tensor | float = 0.0
+        """Of the optimiser step so far, this rank's part."""
 
-    def training_step(self, batch: Mapping[str, torch.Tensor], _: int) -> torch.Tensor:
-        loss = self.family.loss(self.model, batch)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=_rows(batch))
-        return loss
+    def training_step(self, batch: tuple[Mapping[str, torch.Tensor], float, int], _: int) -> torch.Tensor:
+        tensors, share, number = batch
+        reseed(self.seed, self.current_epoch, number)
+        loss = self.family.loss(self.model, tensors)
+        self.log("train/loss", loss.detach(), prog_bar=True, logger=False, batch_size=1)
+        scaled = loss * share
+        self.step_loss = self.step_loss + scaled.detach() / self.trainer.accumulate_grad_batches
+        # Lightning divides by the accumulation, and DeepSpeed does once more.
+        again = self.trainer.accumulate_grad_batches if self.trainer.strategy.handles_gradient_accumulation else 1
+        return scaled * again if again > 1 else scaled
 
-    def validation_step(self, batch: Mapping[str, torch.Tensor], _: int) -> None:
-        loss = self.family.loss(self.model, batch)
-        self.log("validation/loss", loss, prog_bar=True, batch_size=_rows(batch), sync_dist=True)
+    def on_train_batch_end(self, _: Any, __: Any, number: int) -> None:
+        """Log the loss of the global batch, by the optimiser steps done."""
+        if (number + 1) % self.trainer.accumulate_grad_batches:
+            return
+        done, loss = self.trainer.global_step, torch.as_tensor(self.step_loss)
+        self.step_loss = 0.0
+        if done % self.log_steps == 0 and self.trainer.loggers:
+            whole = self.trainer.strategy.reduce(loss, reduce_op="mean")
+            for logger in self.trainer.loggers:
+                logger.log_metrics({"train/loss": float(whole)}, step=done)
+
+    def validation_step(self, batch: tuple[Mapping[str, torch.Tensor], int], _: int) -> None:
+        tensors, weight = batch
+        loss = self.family.loss(self.model, tensors)
+        self.log("validation/loss", loss, prog_bar=True, batch_size=weight, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         groups = self.family.parameter_groups(self.model, self.optimiser.learning_rate, self.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas, fused=True)
+        optimiser = torch.optim.AdamW(groups, betas=self.optimiser.betas, fused=self.fused)
         warmup_steps = int(self.steps * self.optimiser.warmup_share)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, self.steps, warmup_steps)
@@ -49,5 +74,9 @@ class FamilyModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _rows(batch: Mapping[str, torch.Tensor]) -> int:
-    return len(next(iter(batch.values())))
+def reseed(*numbers: int) -> None:
+    """Seed every generator that a model may draw from."""
+    one, two = np.random.SeedSequence(numbers).generate_state(2)
+    torch.manual_seed(int(one) << 32 | int(two))
+    np.random.seed(int(one))
+    random.seed(int(one))

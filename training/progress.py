@@ -13,9 +13,11 @@ log = logging.getLogger(__name__)
 
 
 class EpochLines(pl.Callback):
-    """One log line per epoch."""
+    """One log line per epoch, from the first rank."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "step" not in name}
         text = ", ".join(f"{name} {value:.4f}" for name, value in sorted(figures.items()))
         log.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, text)

@@ -59,14 +59,36 @@ class OptimiserSection(Section):
 
 class TrainerSection(Section):
     max_epochs: Annotated[int, Field(ge=1, le=1000)]
-    batch_rows: Annotated[int, Field(ge=1, le=65_536)]
-    """Rows of one batch on one device."""
+    batch_rows: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Rows of one micro-batch on one device; or else `budget`."""
+    budget: Annotated[int, Field(ge=1)] | None = None
+    """Frames of 10 ms, or tokens, of one micro-batch on one device, padding included."""
+    packing: bool = False
+    """Several rows share a sequence of at most `budget` tokens; for families that pack."""
+    sequence: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of one packed sequence, several of which then make a micro-batch; None packs all of it into one."""
+    too_long: Literal["refuse", "drop"] = "refuse"
+    """What to do with a row that does not fit the budget. Dropped rows are counted."""
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1
+    """Micro-batches of each device per optimiser step."""
+    log_steps: Annotated[int, Field(ge=1)] = 25
+    """Optimiser steps from one logged loss to the next; each is a transaction of the tracking store."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes on this machine, one per device; more than one needs `deepspeed`."""
     deepspeed: dict[str, Any] | None = None
     """DeepSpeed's own configuration, word for word: a mapping, or the path of a JSON file beside the recipe."""
+
+    @model_validator(mode="after")
+    def _rows_or_budget(self) -> TrainerSection:
+        if (self.batch_rows is None) == (self.budget is None):
+            raise ValueError("one of batch_rows and budget is needed, not both")
+        if (self.packing or self.sequence) and self.budget is None:
+            raise ValueError("packing and sequence need a budget of tokens")
+        if self.sequence and (not self.packing or self.sequence > (self.budget or 0)):
+            raise ValueError("sequence is a part of the budget and needs packing: true")
+        return self
 
     @model_validator(mode="after")
     def _several_devices_have_a_strategy(self) -> TrainerSection:

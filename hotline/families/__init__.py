@@ -6,10 +6,11 @@ call the same two, so what was judged is what is served.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from hotline.audio import Audio
 from hotline.errors import UnknownName
@@ -20,12 +21,26 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FamilyName = Literal["classifier", "transcriber"]
+FamilyName = Literal["classifier", "transcriber", "writer"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
+FRAMES_PER_SECOND = 100
+
+
+class Size(NamedTuple):
+    """What a row costs, and what it counts."""
+
+    size: int
+    """What a budget counts: 10-ms frames of sound, or tokens of prompt and answer."""
+    weight: int
+    """What a loss is averaged over: 1 a row, or the answer's tokens."""
 
 
 class Family(Protocol):
-    """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device."""
+    """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device.
+
+    A module may also offer `measure(model, inputs, targets) -> list[Size]`. One that can pack says `PACKS = True`, and
+    its `prepare` takes `packs`: for every sequence the numbers of the rows in it.
+    """
 
     def base_digest(self, options: Any) -> str | None:
         """Digest of the pretrained files that `create` starts from; None from scratch."""
@@ -81,6 +96,27 @@ def size(given: Input) -> float:
     values = [getattr(given, name) for name in type(given).model_fields]
     sound = [value.seconds for value in values if isinstance(value, Audio)]
     return sum(sound) if sound else float(sum(len(value) for value in values if isinstance(value, str)))
+
+
+def measured(family: Family, model: Any, inputs: Sequence[Input], targets: Sequence[Target]) -> list[Size]:
+    """Size and weight of every row, as the family tells; else 10-ms frames or characters, and rows of one weight."""
+    if hasattr(family, "measure"):
+        return list(family.measure(model, inputs, targets))
+    return [Size(_steps(given), 1) for given in inputs]
+
+
+def _steps(given: Input) -> int:
+    return math.ceil(size(given) * (FRAMES_PER_SECOND if is_sound(given) else 1))
+
+
+def unit(family: Family, given: Input) -> str:
+    """What the sizes of `measured` count."""
+    return "frames" if is_sound(given) else "tokens" if hasattr(family, "measure") else "characters"
+
+
+def packs(family: Family) -> bool:
+    """Whether several rows may share a sequence."""
+    return bool(getattr(family, "PACKS", False))
 
 
 def is_sound(given: Input) -> bool:

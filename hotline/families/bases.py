@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hotline import digests
-from hotline.errors import InputError, UnavailableError
+from hotline.errors import InputError, IntegrityError, UnavailableError
 
 
 class BaseOptions(Protocol):
@@ -53,3 +53,16 @@ def find_base(options: BaseOptions) -> Path:
 def base_digest(options: BaseOptions) -> str:
     """The Merkle root over the base model's files."""
     return digests.merkle_root(digests.of_files(find_base(options)))
+
+
+def require(options: BaseOptions, digest: str) -> None:
+    """Raises IntegrityError when the base's files are not those of that digest."""
+    found = base_digest(options)
+    if found != digest:
+        raise IntegrityError(
+            "the base is not the one that the adapter was trained on",
+            where=options.base,
+            found=found,
+            expected=digest,
+            next="put those files back, or train the recipe again",
+        )

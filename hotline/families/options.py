@@ -8,5 +8,10 @@ from pydantic import BaseModel
 
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
+from hotline.families.writer_options import WriterOptions
 
-OPTIONS: Mapping[str, type[BaseModel]] = {"classifier": ClassifierOptions, "transcriber": TranscriberOptions}
+OPTIONS: Mapping[str, type[BaseModel]] = {
+    "classifier": ClassifierOptions,
+    "transcriber": TranscriberOptions,
+    "writer": WriterOptions,
+}

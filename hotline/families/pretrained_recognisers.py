@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hotline.families import speech_features
 from hotline.families.characters import Characters
-from hotline.families.recognisers import Encoded, Heard, ctc_loss, padded, readings_of, reinitialise, trimmed
-from hotline.families.sequence_recogniser import generated, heard_of, sequence_loss
+from hotline.families.recognisers import IGNORED, Encoded, Heard, ctc_loss, padded, readings_of, reinitialise, trimmed
+from hotline.families.sequence_recogniser import generated, heard_of, sequence_logits, sequence_loss
 from hotline.families.speech_features import Wave
 from hotline.families.tokens import Tokens
 from hotline.families.transcriber_options import Augmentation, PretrainedSpeechOptions
@@ -116,6 +116,10 @@ class PretrainedCtc(Pretrained):
     def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
         return ctc_loss(self._logits(encoded.hidden_BLD), encoded.mask_BL, labels_BU, self.blank)
 
+    def scored(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
+        """Scores of the symbols at every output that is sound, (outputs, V)."""
+        return self._logits(hidden_BLD)[mask_BL.bool()]
+
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return {"scores_BLV": functional.log_softmax(self._logits(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}
 
@@ -163,6 +167,10 @@ class PretrainedSequence(Pretrained):
 
     def loss(self, encoded: Encoded, labels_BU: Tensor) -> Tensor:
         return sequence_loss(self.model, encoded.hidden_BLD, labels_BU, self.prompt)
+
+    def scored(self, hidden_BLD: Tensor, mask_BL: Tensor, labels_BU: Tensor) -> Tensor:
+        """Scores at every symbol of the true texts, (symbols, V)."""
+        return sequence_logits(self.model, hidden_BLD, labels_BU, self.prompt)[labels_BU != IGNORED]
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return generated(self.model, hidden_BLD, self.prompt, beams, self.longest + 1)

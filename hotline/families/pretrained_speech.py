@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hotline.errors import InputError
+from hotline.families import adapters
 from hotline.families.bases import base_digest, find_base
 from hotline.families.characters import Characters
 from hotline.families.pretrained_recognisers import PretrainedCtc, PretrainedSequence, new_head
@@ -15,6 +16,7 @@ from hotline.families.transcriber_options import PretrainedSpeechOptions
 
 __all__ = ["base_digest", "from_base", "from_saved"]
 
+HEADS = ("lm_head", "ctc_head")
 LEARNT_FROM_NOTHING = ("masked_spec_embed", "lm_head.", "ctc_head.")
 """Weights that a checkpoint may lack: the head is fine-tuned, the mask is only drawn by the model's own SpecAugment."""
 UNKNOWN_SHARE = 0.2
@@ -46,6 +48,11 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Pretrai
             next="set `vocabulary: corpus` (CTC), or start from a checkpoint of the language",
         )
     model = _weights(folder, config, kind, fresh_head=isinstance(symbols, Characters))
+    if options.adapter:
+        adapters.inject(model, options.adapter, but=HEADS)
+        for name in HEADS:
+            if hasattr(model, name):
+                getattr(model, name).requires_grad_(True)
     return _recogniser(options, folder, model, symbols)
 
 

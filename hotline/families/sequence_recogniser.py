@@ -112,11 +112,16 @@ def _config(options: SequenceOptions, symbols: int, frames: int) -> Any:
 
 def sequence_loss(model: Any, hidden_BLD: Tensor, labels_BU: Tensor, prompt: Sequence[int]) -> Tensor:
     """Mean over the clips of the cross entropy per symbol, each given the prompt and the true symbols before it."""
-    begin_BP = _prompts(prompt, len(labels_BU), labels_BU.device)
-    before_BU = labels_BU[:, :-1].masked_fill(labels_BU[:, :-1] == IGNORED, model.config.pad_token_id)
-    logits_BUV = _logits(model, hidden_BLD, torch.cat([begin_BP, before_BU], dim=1))[:, len(prompt) - 1 :]
+    logits_BUV = sequence_logits(model, hidden_BLD, labels_BU, prompt)
     loss_BU = functional.cross_entropy(logits_BUV.transpose(1, 2), labels_BU, ignore_index=IGNORED, reduction="none")
     return (loss_BU.sum(1) / (labels_BU != IGNORED).sum(1).clamp_min(1)).mean()
+
+
+def sequence_logits(model: Any, hidden_BLD: Tensor, labels_BU: Tensor, prompt: Sequence[int]) -> Tensor:
+    """Scores of every symbol, (B, U, V), given the prompt and the true symbols before it."""
+    begin_BP = _prompts(prompt, len(labels_BU), labels_BU.device)
+    before_BU = labels_BU[:, :-1].masked_fill(labels_BU[:, :-1] == IGNORED, model.config.pad_token_id)
+    return _logits(model, hidden_BLD, torch.cat([begin_BP, before_BU], dim=1))[:, len(prompt) - 1 :]
 
 
 def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int, longest: int) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from hotline.audio import Audio
 from hotline.dialects import UNKNOWN
 from hotline.digests import canonical_json
 from hotline.errors import IntegrityError
-from hotline.families import speech_features, spoken_answers
+from hotline.families import merging, speech_features, spoken_answers
 from hotline.families.hearing import refuse_deaf
 from hotline.families.recognisers import IGNORED
 from hotline.families.transcriber_options import PretrainedSpeechOptions, TranscriberOptions
@@ -44,6 +44,10 @@ class Transcriber(nn.Module):
         self.recogniser: Any = recogniser
         self.dialect_head = nn.Linear(recogniser.width, max(1, len(self.dialects)))
         self.register_buffer("dialect_floor", torch.zeros(()))
+        self.adapter = getattr(options.root, "adapter", None)
+        """What the recogniser's layers carry and is not yet merged."""
+        self.base: str | None = None
+        self.report: merging.Report | None = None
 
     @property
     def audio_field(self) -> str:
@@ -81,6 +85,8 @@ def create(
     recogniser = making.fresh(options.root, [_text(target) for target in targets])
     model = Transcriber(task, options, recogniser, dialects)
     refuse_deaf(model.recogniser)
+    if model.adapter:
+        model.base = base_digest(options)
     return model
 
 
@@ -88,6 +94,7 @@ def save(model: Transcriber, folder: Path) -> None:
     """model.safetensors, transcriber.json (options, characters, dialects), task.json, and a base's own files."""
     from hotline.families import making
 
+    assert model.adapter is None, "an adapter is merged by `finish` before it is saved"
     save_model(model, str(folder / WEIGHTS_FILE))  # a tensor that two layers share is written once
     described = {
         "options": model.options.model_dump(mode="json"),
@@ -97,6 +104,8 @@ def save(model: Transcriber, folder: Path) -> None:
     (folder / MODEL_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
     (folder / DECLARATION_FILE).write_text(canonical_json(model.task.declaration()), encoding="utf-8")
     making.save_base(model.recogniser, folder / BASE_FOLDER)
+    if model.report:
+        merging.save(model.report, folder)
 
 
 def load(folder: Path, task: Task) -> Transcriber:
@@ -116,6 +125,7 @@ def load(folder: Path, task: Task) -> Transcriber:
     options = TranscriberOptions.model_validate(described["options"])
     recogniser = making.saved(options.root, described["vocabulary"], folder / BASE_FOLDER)
     model = Transcriber(task, options, recogniser, described["dialects"])
+    model.adapter = None
     load_model(model, folder / WEIGHTS_FILE)
     return model.eval()
 
@@ -191,8 +201,17 @@ def parameter_groups(model: Transcriber, learning_rate: float, weight_decay: flo
 
 
 def finish(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:
-    """The probability below which the dialect is `unknown`, set on the validation split."""
+    """On the validation split: the adapter merged and verified, and the probability below which a dialect is `unknown`.
+
+    Raises IntegrityError when the merged model does not answer as the unmerged one.
+    """
     model.eval()
+    figures: dict[str, float] = {}
+    if model.adapter:
+        from hotline.families import transcriber_merge
+
+        model.report = transcriber_merge.merge(model, inputs, targets)
+        model.adapter, figures = None, model.report.figures
     sure = []
     with torch.inference_mode():
         for at in range(0, len(inputs), 32):
@@ -203,7 +222,7 @@ def finish(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target
                     sure.append(row[best])
     if sure:
         model.dialect_floor.fill_(float(np.quantile(sure, 1 - TOLD_SHARE)))
-    return {"validation/dialect_floor": float(model.dialect_floor)}
+    return figures | {"validation/dialect_floor": float(model.dialect_floor)}
 
 
 def _mean(hidden_BLD: Tensor, mask_BL: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+
+from hotline.families.adapter_options import AdapterOptions
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -82,6 +84,14 @@ class PretrainedSpeechOptions(_Common):
     vocabulary: Literal["base", "corpus"] = "base"
     """`corpus`: a new CTC head over the characters of the training transcripts."""
     max_characters: Annotated[int, Field(ge=8, le=2000)] = 256
+    adapter: AdapterOptions | None = None
+    """None: full fine-tuning. The heads are always learnt in full, and the adapter is always merged."""
+
+    @model_validator(mode="after")
+    def _adapters_are_merged(self) -> PretrainedSpeechOptions:
+        if self.adapter and (self.adapter.kind == "qlora" or not self.adapter.merge):
+            raise ValueError("adapter: a recogniser takes lora or dora, merged")
+        return self
 
 
 class TranscriberOptions(

@@ -1,4 +1,4 @@
-"""train, judge, promote, rollback, compare, verify, versions."""
+"""judge, promote, rollback, compare, verify, versions."""
 
 from __future__ import annotations
 
@@ -22,30 +22,8 @@ COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (train, judge, promote, rollback, compare, verify, versions):
+    for command in (judge, promote, rollback, compare, verify, versions):
         app.command()(command)
-
-
-def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe in training/recipes, by its file name without .yaml")],
-    json: Json = False,
-) -> None:
-    """Train a recipe and register the candidate."""
-    from hotline import settings
-    from training.recipe import load
-
-    here = settings.load()
-    resolved = load(here.recipes / f"{recipe}.yaml")  # refused before torch is imported
-    from training.fit import train as run
-
-    address = run(here, resolved)
-    if address is None:
-        return  # another rank of the same run
-    if json:
-        output.as_json(address.model_dump(mode="json"))
-    else:
-        output.note(f"{address.line}@{address.version}  digest {address.digest[:12]}  run {address.run_id}")
-        output.note(f"next: hotline judge {recipe}", "dim")
 
 
 def judge(line: Line, task: OneTask = None, json: Json = False) -> None:

@@ -332,3 +332,29 @@ def test_transcripts_that_the_tokenizer_cannot_write_are_refused(checkpoints: di
 def test_whisper_takes_no_new_vocabulary(checkpoints: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="keeps its own vocabulary"):
         created(options(checkpoints["whisper"], vocabulary="corpus"))
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
+def test_an_adapter_is_merged_verified_and_its_version_needs_no_base(
+    kind: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(checkpoints[kind], tmp_path / "base")
+    model = trained(options(base, adapter={"rank": 4}), steps=40)
+    learnt = {name for name, each in model.recogniser.model.named_parameters() if each.requires_grad}
+    assert learnt and all("lora_" in name or name.startswith("lm_head") for name in learnt)
+    inputs, targets = clips()
+    before = texts_of(families.answer(transcriber, model, inputs))
+    figures = transcriber.finish(model, inputs, targets)
+    assert figures["merge/top1_agreement"] == 1.0
+    assert figures["merge/max_logit_difference"] < 1e-3
+    (tmp_path / "saved").mkdir()
+    transcriber.save(model, tmp_path / "saved")
+    shutil.rmtree(base)
+    assert (tmp_path / "saved" / "merge.json").is_file()
+    again = transcriber.load(tmp_path / "saved", TASK)
+    assert texts_of(families.answer(transcriber, again, inputs)) == before
+
+
+def test_a_recogniser_takes_no_adapter_that_stays_apart() -> None:
+    with pytest.raises(ValueError, match="lora or dora, merged"):
+        options("base", adapter={"merge": False})

@@ -1,0 +1,142 @@
+"""Between meaning and tokens: a prompt by the model's own chat template, an answer with its end, and back to text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from hotline.errors import InputError
+from hotline.families.generation import Limits
+from hotline.prompts import Message
+from hotline.task import Input, Target, Task
+
+BROKEN = "\N{REPLACEMENT CHARACTER}"
+BLANKS = "ĠĊčĉ▁ \n\r\t"
+"""Blanks as byte-level and SentencePiece tokens write them."""
+PLAIN_TEMPLATE = (
+    "{% if bos_token %}{{ bos_token }}{% endif %}{% for message in messages %}{{ message.content }}\n\n{% endfor %}"
+)
+"""For a base without a chat template: the texts, with a blank line after each."""
+
+
+class Chat:
+    """The task's prompt in the words of a tokenizer. `ends` are the tokens that end an answer."""
+
+    def __init__(
+        self, task: Task, tokenizer: Any, ends: Sequence[int], max_tokens: int, max_answer_tokens: int
+    ) -> None:
+        self.task, self.tokenizer = task, tokenizer
+        self.field = written_field(task)
+        rules = task.target.model_fields[self.field].metadata
+        self.longest = next((rule.max_length for rule in rules if hasattr(rule, "max_length")), None)
+        self._may_be_empty = not any(getattr(rule, "min_length", 0) for rule in rules)
+        self.end = int(tokenizer.eos_token_id)
+        self.ends = sorted({self.end, *ends})
+        self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
+        marks = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, marks)))
+        self.prompt_tokens, self.answer_tokens = max_tokens - max_answer_tokens, max_answer_tokens
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = PLAIN_TEMPLATE
+
+    @cached_property
+    def limits(self) -> Limits:
+        """No special token within an answer, and no blank or end at the start of one that must say something."""
+        never = [number for number in self.tokenizer.all_special_ids if number not in self.ends]
+        vocabulary = self.tokenizer.get_vocab()
+        blank = [] if self._may_be_empty else [n for token, n in vocabulary.items() if not token.strip(BLANKS)]
+        first = [] if self._may_be_empty else sorted({*self.ends, *blank})
+        return Limits(self.answer_tokens, self.ends, self.pad, never, first)
+
+    def asked(self, inputs: Sequence[Input]) -> list[list[int]]:
+        """Prompts as tokens; one that is too long loses the end of its longest text, or its oldest turns.
+
+        Raises InputError when the prompt's own words leave no room.
+        """
+        numbers = self._tokens([self._rendered(given) for given in inputs])
+        return [
+            each if len(each) <= self.prompt_tokens else self._shortened(given)
+            for given, each in zip(inputs, numbers, strict=True)
+        ]
+
+    def answered(self, targets: Sequence[Target]) -> list[list[int]]:
+        """Answers as tokens with the end token; one that is too long is cut, and does not end."""
+        return [[*each, self.end][: self.answer_tokens] for each in self._written(targets)]
+
+    def read(self, numbers: Sequence[int]) -> Target:
+        """The target that those tokens write, without an end. Raises pydantic's ValidationError."""
+        said = str(self.tokenizer.decode(list(numbers), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        text = said.replace(BROKEN, "").strip()[: self.longest]
+        empty = bool(self._prompt.refusal) and text == self._prompt.refusal
+        return self.task.target.model_validate({self.field: "" if empty else text})
+
+    def whole_sizes(self, inputs: Sequence[Input], targets: Sequence[Target]) -> list[tuple[int, int]]:
+        """(prompt, answer) tokens of every row before anything is cut."""
+        prompts = self._tokens([self._rendered(given) for given in inputs])
+        return [(len(p), len(a) + 1) for p, a in zip(prompts, self._written(targets), strict=True)]
+
+    @property
+    def _prompt(self) -> Any:
+        return self.task.prompt
+
+    def _written(self, targets: Sequence[Target]) -> list[list[int]]:
+        texts = [getattr(target, self.field) or self._prompt.refusal for target in targets]
+        return self._tokens([self._marks.sub("", text) for text in texts])
+
+    def _rendered(self, given: Input) -> str:
+        """The prompt with its template's marks; those that a caller wrote are dropped, or they would end a turn."""
+        messages: list[Message] = self._prompt.messages(given)
+        messages = [{"role": each["role"], "content": self._marks.sub("", each["content"])} for each in messages]
+        # Qwen3 and its kin reason aloud unless they are told not to; other templates do not read the word
+        said = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return str(said)
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        return [list(each) for each in found]
+
+    def _shortened(self, given: Input) -> list[int]:
+        texts = {name: getattr(given, name) for name in self._prompt.fields if isinstance(getattr(given, name), str)}
+        turns = getattr(given, self._prompt.dialogue) if self._prompt.dialogue else ()
+
+        def kept(turn_count: int, field: str, characters: int) -> list[int]:
+            changed: dict[str, Any] = {field: texts[field][:characters]} if field else {}
+            if turns:
+                changed[self._prompt.dialogue] = turns[len(turns) - turn_count :]
+            return self._tokens([self._rendered(given.model_copy(update=changed))])[0]
+
+        field = max(texts, key=lambda name: len(texts[name])) if texts else ""
+        whole = len(texts[field]) if field else 0
+        turn_count = self._most(lambda count: kept(count, field, whole), len(turns))
+        numbers = kept(turn_count, field, self._most(lambda count: kept(turn_count, field, count), whole))
+        if len(numbers) > self.prompt_tokens:
+            raise InputError(
+                f"the prompt of {self.task.name} leaves no room for a text",
+                where="model.max_tokens",
+                found=f"{len(numbers)} tokens without one",
+                expected=f"at most {self.prompt_tokens}",
+                next="raise max_tokens, or lower max_answer_tokens",
+            )
+        return numbers
+
+    def _most(self, numbers_of: Callable[[int], list[int]], limit: int) -> int:
+        """The largest count up to `limit` whose tokens fit, 0 when none does."""
+        low, high = 0, limit
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if len(numbers_of(middle)) <= self.prompt_tokens else (low, middle - 1)
+        return low
+
+
+def written_field(task: Task) -> str:
+    """The one text field of the target. Raises InputError for a target that is not one text."""
+    fields = [name for name in task.target.model_fields if name not in task.provenance_fields]
+    if len(fields) != 1 or task.target.model_fields[fields[0]].annotation is not str:
+        raise InputError(
+            f"a writer answers {task.name} with one text", found=", ".join(fields), expected="one str field"
+        )
+    return fields[0]

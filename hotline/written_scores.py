@@ -1,0 +1,98 @@
+"""Scores of written texts, as additive statistics (hotline.scores).
+
+Both sides are first written as `hotline.text.SCORED` says, so that script, width, case, marks and blanks do not count.
+An empty text is a refusal. Legend: n rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hotline.scores import Array, Score, mean
+from hotline.spoken_scores import words
+from hotline.task import Answer, Target
+from hotline.text import scored
+
+CHRF_ORDER, CHRF_BETA = 6, 2.0
+"""Longest character n-gram, and how much more recall counts than precision (Popović 2015)."""
+
+
+def rouge_l_of(reference: str, said: str) -> float:
+    """F1 of the longest common subsequence of characters (Lin 2004), in [0, 1]; two empty texts are the same."""
+    from rapidfuzz.distance import LCSseq
+
+    a, b = scored(reference), scored(said)
+    return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a or b else 1.0
+
+
+def token_f1_of(reference: str, said: str) -> float:
+    """F1 of the bags of units: every Chinese character by itself, Latin words and numbers whole (SQuAD, CMRC)."""
+    a, b = Counter(words(reference)), Counter(words(said))
+    if not a or not b:
+        return float(a == b)
+    return 2 * (a & b).total() / (a.total() + b.total())
+
+
+def exact_of(reference: str, said: str) -> float:
+    """1 where nothing differs but script, width, case, marks and blanks."""
+    return float(scored(reference) == scored(said))
+
+
+def _texts(targets: Sequence[Target], answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    references: Sequence[Any] = targets
+    written: Sequence[Any] = [answer.target for answer in answers]
+    return [(reference.text, said.text) for reference, said in zip(references, written, strict=True)]
+
+
+def _mean_of(figure: Callable[[str, str], float]) -> Callable[[Sequence[Target], Sequence[Answer]], Array]:
+    def statistics(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+        return np.array([(figure(a, b), 1.0) for a, b in _texts(targets, answers)], dtype=np.float64).reshape(-1, 2)
+
+    return statistics
+
+
+def _ngram_counts(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+    """Per row and order: n-grams in common, of the answer, of the reference; (n, 3 orders)."""
+    return np.array([_ngrams(scored(a), scored(b)) for a, b in _texts(targets, answers)], dtype=np.float64)
+
+
+def _ngrams(reference: str, said: str) -> list[int]:
+    counts: list[int] = []
+    for order in range(1, CHRF_ORDER + 1):
+        a, b = (Counter(text[at : at + order] for at in range(len(text) - order + 1)) for text in (reference, said))
+        counts += [(a & b).total(), b.total(), a.total()]
+    return counts
+
+
+def _chrf(sums: Array) -> Array:
+    """Mean F-beta over the orders that both sides have, over the corpus as sacrebleu's chrF2, in [0, 1]."""
+    common, said, reference = (sums[:, part::3] for part in range(3))
+    both = (said > 0) & (reference > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall = common / said, common / reference
+        f = (1 + CHRF_BETA**2) * precision * recall / (CHRF_BETA**2 * precision + recall)
+        return np.asarray(np.where(both & (common > 0), f, 0.0).sum(axis=1) / both.sum(axis=1))
+
+
+def _refusals(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+    """Per row: refused rightly, refused, to be refused."""
+    pairs = [(not a.strip(), not b.strip()) for a, b in _texts(targets, answers)]
+    return np.array([(a and b, b, a) for a, b in pairs], dtype=np.float64).reshape(-1, 3)
+
+
+def _refusal_f1(sums: Array) -> Array:
+    """F1 of refusing; 1 where nothing was refused and nothing was to be."""
+    refused = sums[:, 1] + sums[:, 2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(refused > 0, 2 * sums[:, 0] / refused, 1.0))
+
+
+rouge_l = Score("rouge_l", _mean_of(rouge_l_of), mean, bounded=True)
+token_f1 = Score("token_f1", _mean_of(token_f1_of), mean, bounded=True)
+exact_match = Score("exact_match", _mean_of(exact_of), mean, bounded=True)
+chrf = Score("chrf", _ngram_counts, _chrf, bounded=True)
+refusal_f1 = Score("refusal_f1", _refusals, _refusal_f1, bounded=True)
