@@ -27,7 +27,7 @@ def merge(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target]
 
     def scored(at: int) -> Tensor:
         batch = transcriber.prepare(model, inputs[at : at + _CLIPS], targets[at : at + _CLIPS])
-        hidden_BLD, mask_BL = recogniser.encode(batch)
+        hidden_BLD, mask_BL, _ = recogniser.encode(batch)
         return torch.as_tensor(recogniser.scored(hidden_BLD, mask_BL, batch["text_BU"]))
 
     def texts() -> list[str]:
