@@ -30,6 +30,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from data.store import Rows
 from data.tables import read_table
+from evaluation.baseline import lead_answers
 from evaluation.statistics import interval, paired
 from hotline import families
 from hotline.scores import Score
@@ -43,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TASK = find("ticket_summary")
 SHARED = 0.3
 """Of the shorter text's 5-grams: above it two messages are told apart by nothing that a title says."""
-SENTENCE, CLAUSE = re.compile(r"[。！？!?\n]"), re.compile(r"[，,。！？!?；;：:、\s]")
+CLAUSE = re.compile(r"[，,。！？!?；;：:、\s]")
 SHORT_CLAUSE, SHORT_TITLE, LEAD_CHARACTERS = 6, 5, 30
 
 
@@ -170,7 +171,7 @@ def main() -> None:
     said = ours(arguments, messages, test)
     seconds = time.perf_counter() - started
     leads = {
-        "lead sentence": told([SENTENCE.split(one.text, maxsplit=1)[0] or one.text for one in test]),
+        "lead sentence": lead_answers("text", TASK, rows_of(test).inputs),
         f"first {LEAD_CHARACTERS} characters": told([one.text[:LEAD_CHARACTERS] for one in test]),
     }
     report({"ours (ticket_summary.yaml)": said, **leads}, test, len(messages), seconds, arguments.show)

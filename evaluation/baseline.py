@@ -1,7 +1,9 @@
-"""Is a figure honest? What TF-IDF makes of the same rows, and what the model makes of somebody else's inputs."""
+"""Is a figure honest? What TF-IDF or the lead sentence makes of the same rows, and the model of other rows' inputs."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from data.store import Rows
 
 TOP = 3
+_SENTENCE = re.compile(r"[。！？!?\n]")
 
 
 def tfidf_scores(task: Task, train: Rows, test: Rows) -> dict[str, float]:
@@ -42,6 +45,18 @@ def tfidf_answers(task: Task, train: Rows, test: Rows) -> list[Answer]:
     pipeline.fit([_text(given) for given in train.inputs], [getattr(target, field) for target in train.targets])
     shares = pipeline.predict_proba([_text(given) for given in test.inputs])
     return [_answer(task, field, pipeline.classes_, row) for row in shares]
+
+
+def lead_answers(field: str, task: Task, inputs: Sequence[Input]) -> list[Answer]:
+    """The first sentence of each input's texts as its answer, in the target's `field`: hard to beat in news, not here.
+
+    A sentence longer than the field allows is cut.
+    """
+    rules = task.target.model_fields[field].metadata
+    longest = next((rule.max_length for rule in rules if hasattr(rule, "max_length")), None)
+    texts = [_text(given).strip() for given in inputs]
+    leads = [_SENTENCE.split(text, maxsplit=1)[0].strip() or text for text in texts]
+    return [Answer(target=task.target.model_validate({field: lead[:longest]}), confidence=1.0) for lead in leads]
 
 
 def shuffled_control(task: Task, family: Family, model: Any, rows: Rows, seed: int) -> dict[str, float]:

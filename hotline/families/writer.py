@@ -186,12 +186,13 @@ def decode(model: Writer, state: Sequence[tuple[list[int], float]]) -> Iterator[
 
 
 def parameter_groups(model: Writer, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only."""
+    """Weight decay for matrices only. An adapter has nothing else, and DeepSpeed takes no empty group."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
+    groups = [
         {"params": [p for p in parameters if p.ndim > 1], "lr": learning_rate, "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "lr": learning_rate, "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]
 
 
 def finish(model: Writer, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from hotline.errors import InputError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.task import Target
+from hotline.tasks import find
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY as TASK
 from hotline.tasks.tickets.ticket_category import TicketText
 
@@ -59,3 +60,10 @@ def test_a_model_given_the_inputs_of_other_rows_is_near_chance(workspace: Settin
     labels = [target.label for target in rows.targets]  # type: ignore[attr-defined]
     most = max(labels.count(label) for label in set(labels)) / len(labels)
     assert control["accuracy"] < most + 0.1 < own
+
+
+def test_the_lead_sentence_of_a_ticket_is_an_answer_as_long_as_a_title_may_be() -> None:
+    task = find("ticket_summary")
+    texts = ("您好，路灯坏了。请修。", "？没有句号的一句话", "长" * 500)
+    said = baseline.lead_answers("text", task, [task.input.model_validate({"text": text}) for text in texts])
+    assert [answer.target.text for answer in said] == ["您好，路灯坏了", "？没有句号的一句话", "长" * 120]  # type: ignore[attr-defined]

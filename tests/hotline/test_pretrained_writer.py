@@ -149,6 +149,7 @@ def test_a_merged_adapter_is_verified_and_its_version_needs_no_base(kind: str, t
     model = trained(options(base, adapter={"kind": kind, "rank": 8}), rate=2e-2)
     frozen = [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
     assert frozen == []
+    assert all(group["params"] for group in writer.parameter_groups(model, 1e-3, 0.1))  # DeepSpeed refuses empty ones
     fresh = writer.loss(trained(model.options, steps=0), writer.prepare(model, *rows()))
     assert writer.loss(model, writer.prepare(model, *rows())) < 0.5 * fresh
     before = said(model)
