@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as properties
 
 from hotline import settings
 from hotline.records import ModelAddress
@@ -22,6 +23,9 @@ ROWS = 6000
 SEED = 11
 for _name in ("HOTLINE_WORKSPACE", "HOTLINE_LEDGER_URL", "HOTLINE_KEYS", "HOTLINE_PORT", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)  # a test never reads the environment of whoever runs it
+
+properties.register_profile("untimed", deadline=None)  # machines are shared: no test is timed
+properties.load_profile("untimed")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "real-data"
 
