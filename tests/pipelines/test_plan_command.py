@@ -47,8 +47,9 @@ def test_it_tells_rows_steps_padding_and_memory(workspace: Settings, budgeted: A
     assert "activations" in found["memory_how"]
 
 
+@pytest.mark.slow
 def test_it_finds_batch_sizes_by_trying(workspace: Settings, budgeted: Any) -> None:
-    found = planned(workspace, budgeted(budget=4000), "--find-batch", "--memory-gib", "64")["find_batch"]
+    found = planned(workspace, budgeted(budget=4000), "--find-batch", "--memory-gib", "2")["find_batch"]
     assert all(0 < each["rows"] <= each["rows_there"] for each in found)
     assert found[-1]["budget"] == found[-1]["rows"] * found[-1]["longest"]
 

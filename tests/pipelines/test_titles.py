@@ -24,6 +24,8 @@ from pipelines import workspace as workspaces
 from training.fit import train
 from training.recipe import load
 
+pytestmark = pytest.mark.slow  # it trains until the gate lets it through
+
 TASK = find("ticket_summary")
 PLACES = [f"{one}{kind}" for one in "东西南北中建和永文长新兴光景德青春" for kind in ("街", "路", "巷", "花园")]
 MATTERS = ["路灯不亮", "井盖丢失", "垃圾没人清运", "施工噪音扰民", "电梯停运", "污水外溢"]
