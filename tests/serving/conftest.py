@@ -16,10 +16,9 @@ import yaml
 
 from hotline import digests, keys, policy, settings
 from hotline.audio import tone
-from hotline.families import classifier, transcriber, writer
+from hotline.families import classifier, transcriber
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
-from hotline.families.writer_options import WriterOptions
 from hotline.labels import LabelTree
 from hotline.ledger import Entry, Ledger
 from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
@@ -30,7 +29,6 @@ from serving.run import Running, start
 
 TASK = find("ticket_category")
 SPEECH = (find("transcription"), find("dialect_identification"))
-TITLES = find("ticket_summary")
 DIALECTS = ("cmn", "yue-hongkong", "en")
 LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
 LIMITS = {"body_bytes": 100_000, "audio_bytes": 45_000_000, "audio_seconds": 1500}
@@ -77,26 +75,6 @@ class Site:
         declared = {task.name: digests.of_value(task.declaration()) for task in SPEECH}
         return self._kept(folder, "speech", number, declared)
 
-    def titles(self, number: int) -> ModelAddress:
-        """A tiny writer that learnt four titles by heart."""
-        inputs = [TITLES.input.model_validate({"text": f"{label}坏了"}) for label in LABELS]
-        targets = [TITLES.target.model_validate({"text": label.rsplit("/")[-1]}) for label in LABELS]
-        sizes = {"width": 32, "layers": 1, "heads": 2, "vocabulary": 400, "max_tokens": 128, "max_answer_tokens": 16}
-        torch.manual_seed(number)
-        model = writer.create(
-            WriterOptions.model_validate({"architecture": "scratch", **sizes}), TITLES, None, inputs, targets
-        )
-        optimiser = torch.optim.AdamW(writer.parameter_groups(model, 1e-2, 0.0))
-        for _ in range(60):
-            loss = writer.loss(model, writer.prepare(model, inputs, targets))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        folder = self.settings.state / f"made-titles-{number}"
-        folder.mkdir(parents=True)
-        writer.save(model, folder)
-        return self._kept(folder, "titles", number, {TITLES.name: digests.of_value(TITLES.declaration())})
-
     def _kept(self, folder: Path, line: str, number: int, declared: dict[str, str]) -> ModelAddress:
         """The version's address, after its files were put where verified bytes lie."""
         lineage = Lineage(declarations=declared, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
@@ -137,12 +115,6 @@ class Site:
         """A new version, judged and promoted."""
         model = self.version(number)
         self.promote(model, self.judge(model).hash)
-        return model
-
-    def titles_champion(self, number: int) -> ModelAddress:
-        """A new writer of titles, judged and promoted."""
-        model = self.titles(number)
-        self.promote(model, self.judge(model, task=TITLES).hash, TITLES)
         return model
 
     def speech_champion(self, number: int) -> ModelAddress:
@@ -196,7 +168,6 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = make_site(tmp_path_factory.mktemp("live") / "site")
     made.champion(1)
     made.speech_champion(1)
-    made.titles_champion(1)
     return made
 
 
