@@ -133,12 +133,12 @@ def serve_forever(settings: Settings) -> None:
     print(f"Starting the endpoints of {settings.workspace} …", flush=True)
     running = start(settings)
     try:
-        print(notice(running), flush=True)
 
         def asked(signal_number: int, frame: FrameType | None) -> None:
             running.ask_to_stop()
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        print(notice(running), flush=True)  # whoever reads that they may stop it, may
         running.wait()
         print("Stopping: calls in progress are finished first.", flush=True)
         for number, handler in before.items():
