@@ -54,8 +54,8 @@ class FamilyModule(pl.LightningModule):
             return
         done, loss = self.trainer.global_step, torch.as_tensor(self.step_loss)
         self.step_loss = 0.0
-        if done % self.log_steps == 0 and self.trainer.loggers:
-            whole = self.trainer.strategy.reduce(loss, reduce_op="mean")
+        if done % self.log_steps == 0:
+            whole = self.trainer.strategy.reduce(loss, reduce_op="mean")  # by every rank, though only the first logs
             for logger in self.trainer.loggers:
                 logger.log_metrics({"train/loss": float(whole)}, step=done)
 

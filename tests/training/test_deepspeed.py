@@ -28,7 +28,13 @@ TINY = {
     "seed": 1,
     "model": {"architecture": "ctc", "width": 32, "layers": 1, "heads": 2, "stem_channels": 8, "subsampling": 8},
     "optimiser": {"learning_rate": 1e-3},
-    "trainer": {"max_epochs": 1, "batch_rows": 8, "devices": 2, "deepspeed": "../deepspeed/zero2.json"},
+    "trainer": {
+        "max_epochs": 1,
+        "batch_rows": 8,
+        "log_steps": 1,
+        "devices": 2,
+        "deepspeed": "../deepspeed/zero2.json",
+    },
 }
 
 
