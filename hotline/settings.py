@@ -57,6 +57,11 @@ class Settings(BaseModel):
         return self.workspace / "training" / "models"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where runs write checkpoints, one folder per recipe and one per run in it."""
+        return self.state / "checkpoints"
+
+    @property
     def verdicts(self) -> Path:
         """Where `judge` leaves its reports, one folder per recipe."""
         return self.workspace / "evaluation" / "verdicts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +32,11 @@ class Turns(Sampler[int]):
     def __init__(self, plan: Plan, *, rank: int = 0, ranks: int = 1, epoch: int = 0, start: int = 0) -> None:
         self.plan, self.rank, self.ranks, self.start = plan, rank, ranks, start
         self.epoch = plan.epoch(epoch)
-        self.number = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning tells every epoch before it begins; a position holds for the epoch it was given for."""
-        if epoch != self.number:
-            self.number, self.epoch, self.start = epoch, self.plan.epoch(epoch), 0
+        if epoch != self.epoch.number:
+            self.epoch, self.start = self.plan.epoch(epoch), 0
 
     def __len__(self) -> int:
         return len(self.epoch) // self.ranks
@@ -66,7 +66,7 @@ def plan_of(family: Family, model: Any, rows: Rows, section: TrainerSection, see
         raise RecipeError("this family does not pack", where="trainer.packing", next="set a budget without packing")
     sizes = families.measured(family, model, rows.inputs, rows.targets)
     rules = rules_of(section, rows, per_step)
-    plan = Plan([each.size for each in sizes], [each.weight for each in sizes], rules, seed)
+    plan = Plan([size for size, _ in sizes], [weight for _, weight in sizes], rules, seed)
     if len(plan.dropped):
         unit = families.unit(family, rows.inputs[0])
         if section.too_long == "refuse" or not len(plan.kept):
@@ -109,17 +109,26 @@ class Batches(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.family, self.model, self.rows, self.checks = family, model, training, validation
-        self.seed, self.ranks = seed, ranks
+        self.seed, self.ranks, self.epoch, self.start = seed, ranks, 0, 0
+        self.seconds = 0.0
+        """Spent on making tensors of training rows, until somebody takes note and begins again at 0."""
         self.plan = plan_of(family, model, training, section, seed, ranks * section.accumulate)
         self.check_plan = plan_of(family, model, validation, section, seed, ranks)
 
+    def go_on(self, epoch: int, position: int) -> None:
+        """Begin at that position of the epoch's global order; after its last micro-batch, at the next epoch."""
+        over = position >= len(self.plan.epoch(epoch))
+        self.epoch, self.start = (epoch + 1, 0) if over else (epoch, position // self.ranks)
+
     def train_dataloader(self) -> DataLoader[Any]:
-        turns = Turns(self.plan, rank=self._rank, ranks=self.ranks)
+        turns = Turns(self.plan, rank=self._rank, ranks=self.ranks, epoch=self.epoch, start=self.start)
 
         def collate(number: Any) -> tuple[Tensors, float, int]:
-            chosen = turns.epoch.micro_batch(number)
-            drawn = draws([self.rows.ids[row] for row in chosen.rows], self.seed, turns.number)
-            return self._prepared(self.rows, chosen, drawn), chosen.share, number
+            started, chosen = time.perf_counter(), turns.epoch.micro_batch(number)
+            drawn = draws([self.rows.ids[row] for row in chosen.rows], self.seed, turns.epoch.number)
+            tensors = self._prepared(self.rows, chosen, drawn)
+            self.seconds += time.perf_counter() - started
+            return tensors, chosen.share, number
 
         return DataLoader(_Numbers(), batch_size=None, sampler=turns, collate_fn=collate)
 

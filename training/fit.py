@@ -22,31 +22,40 @@ from hotline.labels import LabelTree
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
-from training import distributed, track
+from training import checkpoint, distributed, launching, resuming, track
 from training.batches import Batches
 from training.corpus import rows_of, tree_of
+from training.keeping import Keeping
 from training.module import FamilyModule
 from training.progress import callbacks
 from training.recipe import Recipe
+from training.throughput import Meter, matrix_rate
 
 CODE_PACKAGES = ("hotline", "data", "training")
 MODEL_FILE = "model.json"
 log = logging.getLogger(__name__)
 
 
-def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
+def train(
+    settings: Settings, recipe: Recipe, *, resume: bool = False, anyway: bool = False, on_ray: bool = False
+) -> ModelAddress | None:
     """Train the recipe and register what comes out; writes `model.json` for the steps that follow.
 
-    On several devices every rank runs this; the first one tracks and registers, the others give None.
-    Raises UnavailableError when MLflow does not answer, UnknownName without a snapshot, ContractError when the
-    recipe's filter leaves nothing to learn from.
+    On several devices every rank runs this; the first one tracks and registers, the others give None. `resume` goes on
+    from the newest whole checkpoint, with `anyway` although snapshot or recipe changed; `on_ray`: in a worker of Ray.
+    Raises UnavailableError when MLflow does not answer, UnknownName without a snapshot or a checkpoint, ContractError
+    when the recipe's filter leaves nothing to learn from, and Stopped when the run was told to stop and can be resumed.
     """
-    task = recipe.find_task()
+    task, folder = recipe.find_task(), settings.checkpoints / recipe.name
+    found = checkpoint.latest(folder) if resume else None
     if not distributed.leads():
         snapshot, training, validation = rows_of(settings, recipe, task)
-        fit(recipe, task, tree_of(snapshot), training, validation)
+        keeping = Keeping(checkpoint.Store(folder, recipe.trainer.keep), snapshot.digest, None, found, anyway)
+        fit(recipe, task, tree_of(snapshot), training, validation, keeping=keeping, on_ray=on_ray)
         return None
     client = registry.connect(settings.tracking_uri)
+    if found is None:
+        _look_back(folder)
     snapshot, training, validation = rows_of(settings, recipe, task)
     lineage = Lineage(
         declarations={each.name: digests.of_value(each.declaration()) for each in recipe.find_tasks()},
@@ -55,27 +64,49 @@ def train(settings: Settings, recipe: Recipe) -> ModelAddress | None:
         code=digests.of_code(CODE_ROOT, CODE_PACKAGES),
         base=families.find(task.family).base_digest(recipe.model),
     )
-    with track.run(settings, client, recipe, task, lineage) as run_id:
+    with track.run(settings, client, recipe, task, lineage, found.header.run if found else None) as run_id:
         started = time.perf_counter()
+        store = checkpoint.Store(found.folder.parent if found else folder / run_id, recipe.trainer.keep)
+        keeping = Keeping(store, snapshot.digest, run_id, found, anyway)
+        logger = track.lightning_logger(settings, run_id)
         family, model = fit(
-            recipe, task, tree_of(snapshot), training, validation, logger=track.lightning_logger(settings, run_id)
+            recipe, task, tree_of(snapshot), training, validation, logger=logger, keeping=keeping, on_ray=on_ray
         )
         figures = family.finish(model, validation.inputs, validation.targets)
         figures |= validation_scores(task, family, model, validation)
         figures |= {"train/rows": len(training), "train/seconds": time.perf_counter() - started}
         track.log_figures(client, run_id, figures)
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            _save(family, model, lineage, folder)
-            address = registry.register(client, recipe.name, run_id, folder, track.version_tags(lineage))
+            saved = Path(scratch)
+            _save(family, model, lineage, saved)
+            address = registry.register(client, recipe.name, run_id, saved, track.version_tags(lineage))
+        store.finish()
     _leave(settings.models / recipe.name, address, figures)
     return address
 
 
+def _look_back(folder: Path) -> None:
+    """Before a run that starts anew: what finished runs left goes, what others left stays and is named."""
+    checkpoint.forget_finished(folder)
+    if checkpoint.unfinished(folder):
+        log.info("an unfinished run has checkpoints; `hotline train %s --resume` would go on with it", folder.name)
+
+
 def fit(
-    recipe: Recipe, task: Task, tree: LabelTree | None, training: Rows, validation: Rows, *, logger: Any = False
+    recipe: Recipe,
+    task: Task,
+    tree: LabelTree | None,
+    training: Rows,
+    validation: Rows,
+    *,
+    logger: Any = False,
+    keeping: Keeping | None = None,
+    on_ray: bool = False,
 ) -> tuple[Family, torch.nn.Module]:
-    """A model of the recipe's family, trained; no tracking and no registry, so that benches call it as well."""
+    """A model of the recipe's family, trained; no tracking and no registry, so that benches call it as well.
+
+    Raises UnavailableError when another rank dies.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises at INFO
     pl.seed_everything(recipe.seed, verbose=False)
     family = families.find(task.family)
@@ -85,13 +116,27 @@ def fit(
 
     model = fresh()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
-        for words in (".*does not have many workers.*", ".*LeafSpec.*", ".*find_unused_parameters.*"):
+        for words in (".*does not have many workers.*", ".*LeafSpec.*", ".*find_unused_parameters.*", ".*resuming.*"):
             warnings.filterwarnings("ignore", words)
-        trainer = _trainer(recipe, logger, scratch)
-        data = Batches(family, model, training, validation, recipe.trainer, recipe.seed, trainer.world_size)
+        ranks = recipe.trainer.devices * recipe.trainer.nodes
+        data = Batches(family, model, training, validation, recipe.trainer, recipe.seed, ranks)
         _tell(data, logger)
-        steps = data.plan.steps * recipe.trainer.max_epochs
-        trainer.fit(FamilyModule(family, model, recipe, steps), datamodule=data)
+        module = FamilyModule(family, model, recipe, data.plan.steps * recipe.trainer.max_epochs)
+        watching = [*callbacks(recipe.trainer.log_steps), _meter(recipe, data, family)]
+        state = None
+        if keeping:
+            keeper, state = resuming.attach(keeping, recipe, data, module)
+            watching.append(keeper)
+        elastic = resuming.elastic(keeping, recipe.trainer)
+        trainer = _trainer(recipe, logger, scratch, watching, elastic=elastic, on_ray=on_ray)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=False)
+        except RuntimeError as error:
+            if launching.is_loss_of_a_rank(error):
+                raise launching.died(str(error).splitlines()[0]) from error
+            raise
+    if keeping and distributed.leads():
+        resuming.tidy(keeping.store.folder)
     if recipe.trainer.deepspeed is not None:
         with distributed.whole_weights(model, recipe.trainer) as weights:
             model = fresh()
@@ -107,21 +152,34 @@ def _tell(data: Batches, logger: Any) -> None:
         logger.log_metrics({**figures, "plan/useful_ratio": counted.useful_ratio}, step=0)
 
 
-def _trainer(recipe: Recipe, logger: Any, scratch: str) -> pl.Trainer:
+def _meter(recipe: Recipe, data: Batches, family: Family) -> Meter:
+    """Speed; and MFU on a GPU, whose matrix rate takes no time to measure."""
+    rate = None
+    if distributed.on_cuda(recipe.trainer):
+        half = torch.float32 if recipe.trainer.precision == "32-true" else torch.bfloat16
+        rate = matrix_rate(torch.device("cuda", torch.cuda.current_device()), half, 4096)
+    return Meter(data, families.unit(family, data.rows.inputs[0]), rate)
+
+
+def _trainer(
+    recipe: Recipe, logger: Any, scratch: str, watching: list[Any], *, elastic: bool, on_ray: bool
+) -> pl.Trainer:
     section = recipe.trainer
-    if section.devices > 1 and not distributed.on_cuda(section):
+    if section.devices > 1 and not distributed.on_cuda(section) and not on_ray:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // section.devices))
     return pl.Trainer(
         max_epochs=section.max_epochs,
         accelerator=section.accelerator,
-        devices=section.devices,
-        strategy=distributed.strategy(section),
+        devices="auto" if on_ray else section.devices,
+        num_nodes=section.nodes,
+        strategy=distributed.strategy(section, elastic, on_ray),
+        plugins=distributed.plugins(on_ray),
         precision=section.precision,
         accumulate_grad_batches=section.accumulate,
         gradient_clip_val=recipe.optimiser.gradient_clip,
         default_root_dir=scratch,
         logger=logger,
-        callbacks=callbacks(),
+        callbacks=watching,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from hotline.families import Family
+from training.keeping import rewound
 from training.recipe import Recipe
 
 
@@ -33,14 +34,24 @@ class FamilyModule(pl.LightningModule):
         super().__init__()
         self.fused = "mixed" not in recipe.trainer.precision  # Lightning cannot clip a fused optimiser's gradients then
         self.family, self.model, self.steps = family, model, steps
-        self.optimiser, self.seed, self.log_steps = recipe.optimiser, recipe.seed, recipe.trainer.log_steps
+        self.optimiser, self.seed = recipe.optimiser, recipe.seed
         self.step_loss: torch.Tensor | float = 0.0
         """Of the optimiser step so far, this rank's part."""
+        self.done: int | None = None
+        """Micro-batches of this rank's that a resumed epoch has behind it."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.done is not None:
+            rewound(checkpoint["loops"], self.done)
+
+    def loss_of(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The family's mean loss of a batch."""
+        return self.family.loss(self.model, tensors)
 
     def training_step(self, batch: tuple[Mapping[str, torch.Tensor], float, int], _: int) -> torch.Tensor:
         tensors, share, number = batch
         reseed(self.seed, self.current_epoch, number)
-        loss = self.family.loss(self.model, tensors)
+        loss = self.loss_of(tensors)
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False, batch_size=1)
         scaled = loss * share
         self.step_loss = self.step_loss + scaled.detach() / self.trainer.accumulate_grad_batches
@@ -48,20 +59,9 @@ class FamilyModule(pl.LightningModule):
         again = self.trainer.accumulate_grad_batches if self.trainer.strategy.handles_gradient_accumulation else 1
         return scaled * again if again > 1 else scaled
 
-    def on_train_batch_end(self, _: Any, __: Any, number: int) -> None:
-        """Log the loss of the global batch, by the optimiser steps done."""
-        if (number + 1) % self.trainer.accumulate_grad_batches:
-            return
-        done, loss = self.trainer.global_step, torch.as_tensor(self.step_loss)
-        self.step_loss = 0.0
-        if done % self.log_steps == 0:
-            whole = self.trainer.strategy.reduce(loss, reduce_op="mean")  # by every rank, though only the first logs
-            for logger in self.trainer.loggers:
-                logger.log_metrics({"train/loss": float(whole)}, step=done)
-
     def validation_step(self, batch: tuple[Mapping[str, torch.Tensor], int], _: int) -> None:
         tensors, weight = batch
-        loss = self.family.loss(self.model, tensors)
+        loss = self.loss_of(tensors)
         self.log("validation/loss", loss, prog_bar=True, batch_size=weight, sync_dist=True)
 
     def configure_optimizers(self) -> Any:

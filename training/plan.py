@@ -8,6 +8,7 @@ in it is an index.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,7 @@ class Plan:
         order = self.kept[draw.permutation(len(self.kept))]
         rules, sizes = self.rules, self.sizes
         if not len(order):
-            return EpochPlan(self, order, order, order, order, None)
+            return EpochPlan(self, number, order, order, order, order, None)
         if rules.packing:
             assert rules.budget is not None
             order = cutting.pooled(order, self._pools)
@@ -103,7 +104,8 @@ class Plan:
         starts, stops = cutting.levelled(cuts, rules.per_step, sequences)
         steps = draw.permutation(len(starts) // rules.per_step)
         turn = (steps[:, None] * rules.per_step + np.arange(rules.per_step)).ravel()
-        return EpochPlan(self, order, starts[turn], stops[turn], self._counted(order, starts, stops)[turn], sequences)
+        weights = self._counted(order, starts, stops)
+        return EpochPlan(self, number, order, starts[turn], stops[turn], weights[turn], sequences)
 
     @cached_property
     def _pools(self) -> Numbers:
@@ -132,6 +134,12 @@ class Plan:
         return np.where(repeats, 0, summed[stops] - summed[starts])
 
     @cached_property
+    def digest(self) -> str:
+        """Of everything that the order depends on."""
+        content = self.sizes.astype("<i8").tobytes() + self.weights.astype("<i8").tobytes()
+        return hashlib.sha256(content + repr((self.rules, self.seed)).encode()).hexdigest()
+
+    @cached_property
     def steps(self) -> int:
         """Optimiser steps of one epoch: every epoch has as many, whatever its order."""
         return self.epoch(0).steps
@@ -156,6 +164,7 @@ class EpochPlan:
     """One epoch: slices of an order of rows."""
 
     plan: Plan
+    number: int
     order: Numbers
     starts: Numbers
     stops: Numbers
@@ -183,6 +192,12 @@ class EpochPlan:
         inside = self.sequences[np.searchsorted(self.sequences, start) : np.searchsorted(self.sequences, stop)]
         edges = [*(inside - start).tolist(), stop - start]
         return [list(range(a, b)) for a, b in pairwise(edges)]
+
+    @cached_property
+    def useful(self) -> npt.NDArray[np.int64]:
+        """Frames or tokens of each micro-batch's rows; nothing for one that only keeps ranks level."""
+        summed = np.concatenate([[0], np.cumsum(self.plan.sizes[self.order])])
+        return np.where(self.weights > 0, summed[self.stops] - summed[self.starts], 0)
 
     @cached_property
     def padded(self) -> npt.NDArray[np.int64]:

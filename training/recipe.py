@@ -71,12 +71,18 @@ class TrainerSection(Section):
     """What to do with a row that does not fit the budget. Dropped rows are counted."""
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1
     """Micro-batches of each device per optimiser step."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps from one checkpoint to the next, and one per epoch; None writes one when told to stop only."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """Checkpoints that stay: the last ones, and the best."""
     log_steps: Annotated[int, Field(ge=1)] = 25
     """Optimiser steps from one logged loss to the next; each is a transaction of the tracking store."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Processes on this machine, one per device; more than one needs `deepspeed`."""
+    """Processes on one machine, one per device; more than one needs `deepspeed`."""
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Machines, each started with the same command by torchrun or Slurm."""
     deepspeed: dict[str, Any] | None = None
     """DeepSpeed's own configuration, word for word: a mapping, or the path of a JSON file beside the recipe."""
 
@@ -92,7 +98,7 @@ class TrainerSection(Section):
 
     @model_validator(mode="after")
     def _several_devices_have_a_strategy(self) -> TrainerSection:
-        if self.devices > 1 and self.deepspeed is None:
+        if self.devices * self.nodes > 1 and self.deepspeed is None:
             raise ValueError("devices: more than one needs deepspeed: ../deepspeed/zero1.json, or a mapping")
         return self
 

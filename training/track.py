@@ -14,14 +14,20 @@ from hotline.records import Lineage
 from hotline.registry import TASK_SEPARATOR, TASK_TAG
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
+from training.checkpoint import Stopped
 from training.recipe import Recipe
 
 SYSTEM_METRICS_SECONDS = 2
 
 
 @contextmanager
-def run(settings: Settings, client: MlflowClient, recipe: Recipe, task: Task, lineage: Lineage) -> Iterator[str]:
-    """An MLflow run, ended as FINISHED or FAILED; gives its id."""
+def run(
+    settings: Settings, client: MlflowClient, recipe: Recipe, task: Task, lineage: Lineage, again: str | None = None
+) -> Iterator[str]:
+    """An MLflow run, a new one or one that goes on; ended as FINISHED, FAILED, or KILLED when told to stop.
+
+    Gives its id.
+    """
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -29,12 +35,21 @@ def run(settings: Settings, client: MlflowClient, recipe: Recipe, task: Task, li
     mlflow.set_system_metrics_samples_before_logging(1)
     experiment = _experiment(settings, client, task)
     with mlflow.start_run(
-        experiment_id=experiment, run_name=recipe.name, description=task.summary, log_system_metrics=True
+        run_id=again,
+        experiment_id=experiment,
+        run_name=recipe.name,
+        description=None if again else task.summary,
+        log_system_metrics=True,
     ) as active:
-        mlflow.log_params(_flat(recipe.model_dump(mode="json")))
+        if again is None:
+            mlflow.log_params(_flat(recipe.model_dump(mode="json")))
         mlflow.set_tags({f"digest.{name}": value for name, value in _digests(lineage).items()} | _revision())
         mlflow.log_dict(recipe.model_dump(mode="json"), "recipe.yaml")
-        yield active.info.run_id
+        try:
+            yield active.info.run_id
+        except Stopped:
+            mlflow.end_run("KILLED")
+            raise
 
 
 def lightning_logger(settings: Settings, run_id: str) -> Any:

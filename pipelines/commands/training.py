@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,10 +10,12 @@ from pipelines import output
 from pipelines.output import Json
 
 if TYPE_CHECKING:
+    from hotline.records import ModelAddress
     from hotline.settings import Settings
     from training.recipe import Recipe
 
 Named = Annotated[str, typer.Argument(help="A recipe in training/recipes, by its file name without .yaml")]
+Place = Literal["here", "ray"]
 GIB = 2**30
 
 
@@ -22,12 +24,31 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def train(recipe: Named, json: Json = False) -> None:
-    """Train a recipe and register the candidate."""
+def train(
+    recipe: Named,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")] = False,
+    resume_anyway: Annotated[
+        bool, typer.Option("--resume-anyway", help="The same, although the snapshot or the recipe changed.")
+    ] = False,
+    on: Annotated[
+        Place, typer.Option("--on", help="Where the ranks run: on this machine, or on a Ray cluster.")
+    ] = "here",
+    json: Json = False,
+) -> None:
+    """Train a recipe and register the candidate. SIGTERM writes a checkpoint and ends with status 0."""
     here, resolved = _resolved(recipe)
-    from training.fit import train as run
+    from training.checkpoint import Stopped
 
-    address = run(here, resolved)
+    if on == "ray":
+        from pipelines.jobs.ray_train import train as run
+    else:
+        from training.fit import train as run  # type: ignore[assignment]
+
+    try:
+        address: ModelAddress | None = run(here, resolved, resume=resume or resume_anyway, anyway=resume_anyway)
+    except Stopped as stopped:
+        _tell_stopped(recipe, stopped.step, json)
+        return
     if address is None:
         return  # another rank of the same run
     if json:
@@ -35,6 +56,16 @@ def train(recipe: Named, json: Json = False) -> None:
     else:
         output.note(f"{address.line}@{address.version}  digest {address.digest[:12]}  run {address.run_id}")
         output.note(f"next: hotline judge {recipe}", "dim")
+
+
+def _tell_stopped(recipe: str, step: int, json: bool) -> None:
+    from training.distributed import leads
+
+    if leads() and json:
+        output.as_json({"stopped": step, "resumable": True})
+    elif leads():
+        output.note(f"stopped at step {step}, where a checkpoint is written")
+        output.note(f"next: hotline train {recipe} --resume", "dim")
 
 
 def plan(

@@ -1,0 +1,1 @@
+"""Running the same recipes on clusters."""
