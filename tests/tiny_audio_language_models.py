@@ -1,4 +1,4 @@
-"""Checkpoints of Qwen3-ASR and Fun-ASR-Nano as transformers saves the large ones: random weights, a tokenizer of bytes."""
+"""Checkpoints of Qwen3-ASR and Fun-ASR-Nano as transformers saves the large ones: tiny, with random weights."""
 
 from __future__ import annotations
 

@@ -80,8 +80,10 @@ class AudioLanguageModel(nn.Module):
         heard = [self._heard(each) for each in waves]  # one by one: a mirrored end would be another in a batch
         if draws is not None and options is not None:
             for (sound_TM, mask_T, _), draw in zip(heard, draws, strict=True):
-                frames = sound_TM[: int(mask_T.sum())]
-                speech_features.mask(frames.view(-1, self.bands), options, draw)  # Fun-ASR stacks seven to a frame
+                frames = sound_TM[: int(mask_T.sum())].view(-1, self.bands)  # Fun-ASR stacks seven to a frame
+                mean = frames.mean()
+                speech_features.mask(frames.sub_(mean), options, draw)  # what is hidden becomes 0
+                frames.add_(mean)
         return {
             "sound_BTM": pad_sequence([sound_TM for sound_TM, _, _ in heard], batch_first=True),
             "mask_BT": pad_sequence([mask_T for _, mask_T, _ in heard], batch_first=True),
@@ -166,7 +168,8 @@ class AudioLanguageModel(nn.Module):
     def _logits(self, hidden_BLD: Tensor, mask_BL: Tensor, token_BU: Tensor) -> Tensor:
         """Scores of every symbol, (B, U, V), given the prompt and the true symbols before it."""
         prompts = self._prompts(hidden_BLD, mask_BL)
-        known_BUD = self.model.get_input_embeddings()(token_BU[:, :-1].masked_fill(token_BU[:, :-1] == IGNORED, self.end))
+        before_BU = token_BU[:, :-1].masked_fill(token_BU[:, :-1] == IGNORED, self.end)
+        known_BUD = self.model.get_input_embeddings()(before_BU)
         rows = [torch.cat([prompt_PD, each_UD]) for prompt_PD, each_UD in zip(prompts, known_BUD, strict=True)]
         # Padded behind: what is causal never looks there, and needs no mask.
         said = self.model.model(inputs_embeds=pad_sequence(rows, batch_first=True), use_cache=False).last_hidden_state

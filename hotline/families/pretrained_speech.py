@@ -62,9 +62,7 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Recogni
     return _recogniser(options, folder, model, symbols)
 
 
-def from_saved(
-    options: PretrainedSpeechOptions, folder: Path, vocabulary: dict[str, Any]
-) -> Recogniser:
+def from_saved(options: PretrainedSpeechOptions, folder: Path, vocabulary: dict[str, Any]) -> Recogniser:
     """The architecture without weights: those are in the version's one safetensors file."""
     import torch
 
@@ -77,9 +75,7 @@ def from_saved(
     return _recogniser(options, folder, model, Characters.restored(vocabulary) if vocabulary else _tokens(folder))
 
 
-def _recogniser(
-    options: PretrainedSpeechOptions, folder: Path, model: Any, symbols: Characters | Tokens
-) -> Recogniser:
+def _recogniser(options: PretrainedSpeechOptions, folder: Path, model: Any, symbols: Characters | Tokens) -> Recogniser:
     kind = model.config.model_type
     if kind in audio_language_models.MODEL_TYPES:
         return AudioLanguageModel(options, model, audio_language_models.find_processor(folder, kind))
@@ -91,9 +87,10 @@ def _recogniser(
 
 
 def _config(folder: Path) -> tuple[Any, str]:
-    """The configuration, and `ctc`, `sequence` or `language_model`; layer drop and the model's own SpecAugment are switched off.
+    """The configuration, and `ctc`, `sequence` or `language_model`.
 
-    Both draw from generators of their own, which neither a resumed run nor a second rank repeats.
+    Layer drop and the model's own SpecAugment are switched off: both draw from generators of their own, which neither a
+    resumed run nor a second rank repeats.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING

@@ -166,8 +166,10 @@ def test_augmentation_is_drawn_by_the_row(kind: str, checkpoints: dict[str, Path
         for draws in (None, *([np.random.default_rng(seed)] for seed in (1, 1, 2)))
     )
     assert torch.equal(first, again)
-    assert not torch.equal(first, plain)
     assert not torch.equal(first, other)
+    hidden = (first - plain).abs() > 1e-4
+    assert 0.05 < hidden.float().mean() < 0.95
+    assert torch.allclose(first[hidden], plain[plain != 0].mean(), atol=0.2), "hidden sound is neither loud nor silent"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,7 +190,7 @@ def test_a_clip_of_any_length_gets_an_answer(kind: str, checkpoints: dict[str, P
 def test_a_language_that_the_base_names_before_the_text_is_not_part_of_it(checkpoints: dict[str, Path]) -> None:
     recogniser = created(options(checkpoints["qwen3_asr"], language=None)).recogniser
     assert recogniser.prompt.endswith("assistant\n")
-    numbers = recogniser.tokens.encode("language Chinese<asr_text>路灯坏了") + [recogniser.end]
+    numbers = [*recogniser.tokens.encode("language Chinese<asr_text>路灯坏了"), recogniser.end]
     state = {"token_BNU": torch.tensor([[numbers]]), "score_BNU": torch.zeros(1, 1, len(numbers))}
     [[heard]] = recogniser.decode(state, [1.0], 1)
     assert heard.text == "路灯坏了"
