@@ -1,4 +1,4 @@
-"""Recognisers from checkpoints of transformers, CTC or Whisper, from a folder or a hub by id and revision."""
+"""Recognisers from checkpoints of transformers: CTC, Whisper, or an audio encoder before a language model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hotline.errors import InputError
-from hotline.families import adapters
+from hotline.families import adapters, audio_language_models
+from hotline.families.audio_language_models import AudioLanguageModel
 from hotline.families.bases import base_digest, find_base
 from hotline.families.characters import Characters
 from hotline.families.pretrained_recognisers import PretrainedCtc, PretrainedSequence, new_head
@@ -16,6 +17,7 @@ from hotline.families.transcriber_options import PretrainedSpeechOptions
 
 __all__ = ["base_digest", "from_base", "from_saved"]
 
+Recogniser = PretrainedCtc | PretrainedSequence | AudioLanguageModel
 HEADS = ("lm_head", "ctc_head")
 LEARNT_FROM_NOTHING = ("masked_spec_embed", "lm_head.", "ctc_head.")
 """Weights that a checkpoint may lack: the head is fine-tuned, the mask is only drawn by the model's own SpecAugment."""
@@ -24,18 +26,20 @@ UNKNOWN_SHARE = 0.2
 _CANNOT_LOAD = (OSError, ValueError, TypeError, RuntimeError)
 
 
-def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> PretrainedCtc | PretrainedSequence:
+def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Recogniser:
     """The recogniser with its pretrained weights; `texts` are the training transcripts.
 
-    Raises InputError for a checkpoint that is neither CTC nor Whisper, that lacks weights, feature extractor or
-    tokenizer, or whose tokenizer does not know the transcripts.
+    Raises InputError for a checkpoint of another kind, that lacks weights, feature extractor or tokenizer, or whose
+    tokenizer does not know the transcripts.
     """
     folder = find_base(options)
     config, kind = _config(folder)
-    if options.vocabulary == "corpus" and kind == "sequence":
+    if options.vocabulary == "corpus" and kind != "ctc":
         raise InputError(
-            "a sequence-to-sequence checkpoint keeps its own vocabulary", where="model.vocabulary", expected="base"
+            "a checkpoint that writes texts keeps its own vocabulary", where="model.vocabulary", expected="base"
         )
+    if options.language and kind != "language_model":
+        raise InputError("only a base that is prompted can be told its language", where="model.language")
     symbols = Characters.of(texts, pieces=options.pieces) if options.vocabulary == "corpus" else _tokens(folder)
     if isinstance(symbols, Characters):
         config.vocab_size, config.pad_token_id = len(symbols), 0
@@ -48,7 +52,9 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Pretrai
             next="set `vocabulary: corpus` (CTC), or start from a checkpoint of the language",
         )
     model = _weights(folder, config, kind, fresh_head=isinstance(symbols, Characters))
-    if options.adapter:
+    if options.adapter and kind == "language_model":
+        audio_language_models.adapt(model, options.adapter)
+    elif options.adapter:
         adapters.inject(model, options.adapter, but=HEADS)
         for name in HEADS:
             if hasattr(model, name):
@@ -56,24 +62,23 @@ def from_base(options: PretrainedSpeechOptions, texts: Sequence[str]) -> Pretrai
     return _recogniser(options, folder, model, symbols)
 
 
-def from_saved(
-    options: PretrainedSpeechOptions, folder: Path, vocabulary: dict[str, Any]
-) -> PretrainedCtc | PretrainedSequence:
+def from_saved(options: PretrainedSpeechOptions, folder: Path, vocabulary: dict[str, Any]) -> Recogniser:
     """The architecture without weights: those are in the version's one safetensors file."""
     import torch
 
     config, kind = _config(folder)
     model = _auto_model(kind).from_config(config, dtype=torch.float32)
-    if kind == "sequence":
+    if kind != "ctc":
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return _recogniser(options, folder, model, Characters.restored(vocabulary) if vocabulary else _tokens(folder))
 
 
-def _recogniser(
-    options: PretrainedSpeechOptions, folder: Path, model: Any, symbols: Characters | Tokens
-) -> PretrainedCtc | PretrainedSequence:
+def _recogniser(options: PretrainedSpeechOptions, folder: Path, model: Any, symbols: Characters | Tokens) -> Recogniser:
+    kind = model.config.model_type
+    if kind in audio_language_models.MODEL_TYPES:
+        return AudioLanguageModel(options, model, audio_language_models.find_processor(folder, kind))
     extractor = _extractor(folder)
     if model.config.is_encoder_decoder:
         assert isinstance(symbols, Tokens)
@@ -82,9 +87,10 @@ def _recogniser(
 
 
 def _config(folder: Path) -> tuple[Any, str]:
-    """The configuration, and `ctc` or `sequence`; layer drop and the model's own SpecAugment are switched off.
+    """The configuration, and `ctc`, `sequence` or `language_model`.
 
-    Both draw from generators of their own, which neither a resumed run nor a second rank repeats.
+    Layer drop and the model's own SpecAugment are switched off: both draw from generators of their own, which neither a
+    resumed run nor a second rank repeats.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING
@@ -93,13 +99,15 @@ def _config(folder: Path) -> tuple[Any, str]:
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise InputError("the base's configuration cannot be read", where=str(folder), found=error) from error
-    kind = "ctc" if type(config) in MODEL_FOR_CTC_MAPPING else "sequence" if config.model_type == "whisper" else None
+    kinds = {"whisper": "sequence", **dict.fromkeys(audio_language_models.MODEL_TYPES, "language_model")}
+    kind = "ctc" if type(config) in MODEL_FOR_CTC_MAPPING else kinds.get(config.model_type)
     if kind is None:
         raise InputError(
             "the base is no recogniser of speech that can be fine-tuned here",
             where=str(folder / "config.json"),
             found=f"model_type {config.model_type!r}",
-            expected="a CTC architecture of transformers (wav2vec2, hubert, wav2vec2-bert, parakeet_ctc…) or whisper",
+            expected="a CTC architecture of transformers (wav2vec2, hubert, wav2vec2-bert, parakeet_ctc…), "
+            + ", ".join(kinds),
         )
     for part in (config, getattr(config, "encoder_config", None)):
         for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):

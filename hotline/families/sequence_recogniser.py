@@ -112,7 +112,11 @@ def _config(options: SequenceOptions, symbols: int, frames: int) -> Any:
 
 def sequence_loss(model: Any, hidden_BLD: Tensor, labels_BU: Tensor, prompt: Sequence[int]) -> Tensor:
     """Mean over the clips of the cross entropy per symbol, each given the prompt and the true symbols before it."""
-    logits_BUV = sequence_logits(model, hidden_BLD, labels_BU, prompt)
+    return symbol_loss(sequence_logits(model, hidden_BLD, labels_BU, prompt), labels_BU)
+
+
+def symbol_loss(logits_BUV: Tensor, labels_BU: Tensor) -> Tensor:
+    """Mean over the clips of the cross entropy per symbol."""
     loss_BU = functional.cross_entropy(logits_BUV.transpose(1, 2), labels_BU, ignore_index=IGNORED, reduction="none")
     return (loss_BU.sum(1) / (labels_BU != IGNORED).sum(1).clamp_min(1)).mean()
 
@@ -139,8 +143,13 @@ def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int,
         num_return_sequences=beams,
         max_new_tokens=longest,
     )
-    score_RU = _scores(model, hidden_BLD.repeat_interleave(beams, dim=0), token_RU, len(prompt))
+    hidden_RLD, before_RU = hidden_BLD.repeat_interleave(beams, dim=0), token_RU[:, :-1]
     token_RU = token_RU[:, len(prompt) :]
+    score_RU = probabilities(
+        lambda some: _logits(model, hidden_RLD[some], before_RU[some])[:, len(prompt) - 1 :],
+        token_RU,
+        model.config.vocab_size,
+    )
     shape = (len(hidden_BLD), beams, token_RU.shape[1])
     return {"token_BNU": token_RU.reshape(shape), "score_BNU": score_RU.reshape(shape)}
 
@@ -169,14 +178,13 @@ def heard_of(
     return readings
 
 
-def _scores(model: Any, hidden_RLD: Tensor, token_RT: Tensor, prompt: int) -> Tensor:
-    """Log-probability of every token after the prompt, a few rows at a time."""
-    rows = max(1, _SCORED_AT_ONCE // (token_RT.shape[1] * model.config.vocab_size))
+def probabilities(logits: Callable[[slice], Tensor], token_RU: Tensor, vocabulary: int) -> Tensor:
+    """Log-probability of every token, (R, U), a few rows at a time; `logits` gives those rows' scores, (rows, U, V)."""
+    rows = max(1, _SCORED_AT_ONCE // (token_RU.shape[1] * vocabulary))
     scores = []
-    for at in range(0, len(token_RT), rows):
-        tokens_RT = token_RT[at : at + rows]
-        scores_RUV = _logits(model, hidden_RLD[at : at + rows], tokens_RT[:, :-1])[:, prompt - 1 :].log_softmax(-1)
-        scores.append(scores_RUV.gather(-1, tokens_RT[:, prompt:].unsqueeze(-1)).squeeze(-1))
+    for at in range(0, len(token_RU), rows):
+        some = slice(at, at + rows)
+        scores.append(logits(some).log_softmax(-1).gather(-1, token_RU[some].unsqueeze(-1)).squeeze(-1))
     return torch.cat(scores)
 
 

@@ -23,7 +23,8 @@ def merge(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target]
     bases.require(chosen, model.base)
     inputs, targets = inputs[: merging.HELD_ROWS], targets[: merging.HELD_ROWS]
     starts = range(0, len(inputs), _CLIPS)
-    kept = max(1, merging.HELD_SCORES // int(recogniser.model.config.vocab_size))
+    config = recogniser.model.config
+    kept = max(1, merging.HELD_SCORES // int(getattr(config, "text_config", config).vocab_size))
 
     def scored(at: int) -> Tensor:
         batch = transcriber.prepare(model, inputs[at : at + _CLIPS], targets[at : at + _CLIPS])
@@ -32,7 +33,9 @@ def merge(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target]
 
     def texts() -> list[str]:
         states = (transcriber.forward(model, transcriber.prepare(model, inputs[at : at + _CLIPS])) for at in starts)
-        return [str(answer.target) for state in states for answer in transcriber.decode(model, state)]
+        answers = [answer.target for state in states for answer in transcriber.decode(model, state)]
+        # Without the segments: their confidences move with the last bit of a weight.
+        return [str(getattr(target, "text", target)) for target in answers]
 
     def fold() -> None:
         recogniser.model.float()

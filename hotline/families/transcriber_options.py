@@ -74,7 +74,10 @@ class SequenceOptions(_Common):
 
 
 class PretrainedSpeechOptions(_Common):
-    """A CTC or sequence-to-sequence checkpoint of transformers, from a folder or from a hub by id and revision."""
+    """A checkpoint of transformers, from a folder or from a hub by id and revision.
+
+    CTC, Whisper, or an audio encoder before a language model: Qwen3-ASR and Fun-ASR-Nano.
+    """
 
     architecture: Literal["pretrained"]
     base: Annotated[str, Field(min_length=1)]
@@ -84,8 +87,11 @@ class PretrainedSpeechOptions(_Common):
     vocabulary: Literal["base", "corpus"] = "base"
     """`corpus`: a new CTC head over the characters of the training transcripts."""
     max_characters: Annotated[int, Field(ge=8, le=2000)] = 256
+    language: str | None = None
+    """What Qwen3-ASR and Fun-ASR-Nano are asked to write, such as Chinese; Whisper's is saved with its tokenizer."""
     adapter: AdapterOptions | None = None
-    """None: full fine-tuning. The heads are always learnt in full, and the adapter is always merged."""
+    """None: full fine-tuning. It is always merged. The heads are learnt in full beside it, but a language model of a
+    recogniser gets it alone."""
 
     @model_validator(mode="after")
     def _adapters_are_merged(self) -> PretrainedSpeechOptions:

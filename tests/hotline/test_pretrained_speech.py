@@ -335,6 +335,12 @@ def test_whisper_takes_no_new_vocabulary(checkpoints: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
+def test_a_base_that_is_not_prompted_is_told_no_language(kind: str, checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="told its language"):
+        created(options(checkpoints[kind], language="zh"))
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
 def test_an_adapter_is_merged_verified_and_its_version_needs_no_base(
     kind: str, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,17 @@ def w2v_bert(folder: Path) -> None:
     SeamlessM4TFeatureExtractor(feature_size=24, num_mel_bins=24, stride=2).save_pretrained(folder)
 
 
+AUDIO_LANGUAGE_MODELS = runpy.run_path(str(Path(__file__).parents[1] / "tiny_audio_language_models.py"))
+
+
+def qwen3_asr(folder: Path) -> None:
+    AUDIO_LANGUAGE_MODELS["qwen3_asr"](folder, TEXTS)
+
+
+def fun_asr_nano(folder: Path) -> None:
+    AUDIO_LANGUAGE_MODELS["fun_asr_nano"](folder, TEXTS)
+
+
 BASES: dict[str, Callable[[Path], None]] = {
     "titles_qwen3_0_6b": qwen3,
     "titles_qwen3_8b_lora": qwen3,
@@ -118,6 +130,8 @@ BASES: dict[str, Callable[[Path], None]] = {
     "speech_whisper_large_v3": whisper,
     "speech_parakeet": parakeet,
     "speech_w2v_bert": w2v_bert,
+    "speech_qwen3_asr": qwen3_asr,
+    "speech_fun_asr_nano": fun_asr_nano,
 }
 
 
