@@ -190,9 +190,7 @@ def main() -> None:
 
 
 def tell(found: dict[str, list[tuple[float, float, float]]], given: argparse.Namespace, seconds: float) -> None:
-    table = Table(
-        title=f"{given.rows} rows, {seconds:.0f} s per batch or {given.batch_rows} rows, {given.rounds}×"
-    )
+    table = Table(title=f"{given.rows} rows, {seconds:.0f} s per batch or {given.batch_rows} rows, {given.rounds}×")
     for column in ("", "audio s/s", "lowest", "highest", "useful ratio", "peak GiB"):
         table.add_column(column, justify="right")
     speed = {name: statistics.median(each[0] for each in runs) for name, runs in found.items()}

@@ -51,7 +51,7 @@ CHARACTERS = "".join(chr(0x4E00 + number) for number in range(2000))
 
 
 def rows_of(count: int) -> Rows:
-    """Documents and answers of random characters; documents as long as 4,326 published messages to a mayor's mailbox."""
+    """Documents and answers of random characters; documents as long as 4,326 real messages."""
     draw = np.random.default_rng(SEED)
     lengths = np.clip(draw.lognormal(LOG_MEDIAN, LOG_DEVIATION, count), 20, 1600).astype(int)
     answers = np.clip(draw.lognormal(3.2, 0.6, count), 4, 200).astype(int)
