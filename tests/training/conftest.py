@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import os
 import subprocess
@@ -86,10 +88,21 @@ TRANSCRIBER = {
     "trainer": {"max_epochs": 3, "budget": 1200, "devices": 2, "deepspeed": "../deepspeed/zero1.json"},
 }
 
+WRITER = {
+    "name": "writer",
+    "task": "ticket_summary",
+    "seed": 3,
+    "model": {"architecture": "scratch", "width": 32, "layers": 1, "heads": 2, "vocabulary": 300, "max_tokens": 96}
+    | {"max_answer_tokens": 8},
+    "optimiser": {"learning_rate": 3e-3, "gradient_clip": 1.0},
+    "trainer": {"max_epochs": 3, "budget": 500, "packing": True, "devices": 2, "deepspeed": "../deepspeed/zero1.json"},
+}
+RECIPES: dict[str, dict[str, Any]] = {"classifier": CLASSIFIER, "transcriber": TRANSCRIBER, "writer": WRITER}
+
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A workspace with two minutes of generated calls and a few hundred tickets."""
+    """A workspace with two minutes of generated calls, a few hundred tickets and as many titles."""
     here = workspaces.create(tmp_path_factory.mktemp("training"), "demo", "demo", demo_keys=True)
     folder = here.workspace / "data" / "incoming" / "calls"
     calls.generate(folder, 0.04, 3)
@@ -97,16 +110,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     table = here.workspace / "data" / "incoming" / "tickets.xlsx"
     synthetic.write_xlsx(table, 400, 11)
     import_table(here, TASK, load_mapping(here.workspace / "data/mappings/tickets.yaml"), [table])
+    titles = here.workspace / "data" / "incoming" / "titles.csv"
+    write_titles(titles)
+    import_table(
+        here, find("ticket_summary"), load_mapping(here.workspace / "data/mappings/ticket_titles.yaml"), [titles]
+    )
     return here
+
+
+def write_titles(path: Path) -> None:
+    """512 tickets with titles."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["工单号", "诉求内容", "标题", "来电人", "区域", "渠道"])
+        streets = [f"{one}{other}路" for one in "东南西北中建和永" for other in "安平福兴"]
+        for number, (street, matter) in enumerate(itertools.product(streets, itertools.chain(*SAID.values()))):
+            text = f"您好，{street}{matter}，请处理。" + "谢谢。" * (number % 5)
+            table.writerow([f"T{number}", text, f"{street}{matter}", f"caller {number}", "云泽区", "电话"])
 
 
 @pytest.fixture(scope="session")
 def written(site: Settings) -> Callable[..., str]:
-    """Writes a classifier's or a transcriber's recipe under a name, with other trainer settings; gives the name."""
+    """Writes a family's recipe under a name, with other trainer settings; gives the name."""
 
     def write(family: str, name: str, **trainer: Any) -> str:
-        content = {"classifier": CLASSIFIER, "transcriber": TRANSCRIBER}[family]
-        changed = {**content, "name": name, "trainer": {**content["trainer"], "log_steps": 1, **trainer}}  # type: ignore[dict-item]
+        content = RECIPES[family]
+        changed = {**content, "name": name, "trainer": {**content["trainer"], "log_steps": 1, **trainer}}
         (site.recipes / f"{name}.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
         return name
 

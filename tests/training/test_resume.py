@@ -13,9 +13,13 @@ import pytest
 import yaml
 
 from hotline import registry
+from hotline.errors import ContractError
 from hotline.settings import Settings
+from training.fit import train
+from training.recipe import load
 
 Written = Callable[..., str]
+FAMILIES = ["classifier", "transcriber", "writer"]
 WHOLE: dict[str, dict[int, set[float]]] = {}
 """The losses of the uninterrupted run, by recipe: made once."""
 
@@ -52,14 +56,14 @@ def killed_and_resumed(site: Settings, ranks: Any, written: Written, family: str
     assert losses(site, name) == whole, f"killed after step {at}"
 
 
-@pytest.mark.parametrize("family", ["classifier", "transcriber"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_killed_run_goes_on_with_the_same_losses(site: Settings, ranks: Any, written: Written, family: str) -> None:
     killed_and_resumed(site, ranks, written, family, f"{family}_killed")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("time", [1, 2, 3])
-@pytest.mark.parametrize("family", ["classifier", "transcriber"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_it_does_so_wherever_it_is_killed(site: Settings, ranks: Any, written: Written, family: str, time: int) -> None:
     killed_and_resumed(site, ranks, written, family, f"{family}_killed_{time}")
 
@@ -138,3 +142,12 @@ def test_the_state_of_another_model_is_refused(site: Settings, ranks: Any, writt
     shutil.rmtree(site.checkpoints / name)
     nothing = ranks.run(site, name, resume=True)
     assert "no unfinished run with a whole checkpoint" in nothing["written"][0]
+
+
+def test_an_empty_corpus_is_named_before_anything_starts(site: Settings, written: Written) -> None:
+    name = written("classifier", "empty")
+    path: Path = site.recipes / f"{name}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**content, "data": {"where": {"region": ["nowhere"]}}}), encoding="utf-8")
+    with pytest.raises(ContractError, match="the train split is empty"):
+        train(site, load(path))
