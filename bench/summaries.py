@@ -96,26 +96,34 @@ def clusters(test: Sequence[Message]) -> np.ndarray:
 
 
 def exercises(messages: Sequence[Message], count: int, seed: int) -> list[Message]:
-    """Texts with a title that stands in them: a title alone, one among other clauses, a clause, any characters."""
+    """Texts with a title that stands in them: any characters, alone and after a clause, a title beside one, a clause.
+
+    Half of them are any characters alone: that is where a small model finds out how to copy.
+    """
     draw = np.random.default_rng(seed)
-    characters = list("".join(one.text for one in messages))
+    characters = np.array(list("".join(one.text for one in messages)))  # a list would be converted at every draw
+    seldom = np.unique(characters)
     made = []
     for number in range(count):
         one, other = (messages[each] for each in draw.integers(0, len(messages), 2))
         clauses = [part for part in CLAUSE.split(other.text) if len(part) >= SHORT_CLAUSE] or [other.text[:20]]
-        clause = clauses[int(draw.integers(len(clauses)))][:30]
-        title = "".join(draw.choice(characters, int(draw.integers(5, 20)))) if number % 2 else one.title
-        kind = number % 8
-        if kind < 2:
-            text = title
-        elif kind < 4:
-            text = f"{title}，{clause}。"
-        elif kind < 6:
-            text = f"{clause}，{title}。"
-        else:
-            title, text = clause, f"{clause}。"
-        made.append(Message(title, text, ""))
+        clause = clauses[int(draw.integers(len(clauses)))][:LEAD_CHARACTERS]
+        length = int(SHORT_TITLE * 6 ** draw.random())  # from 5 to 29, more short ones: easy before hard
+        drawn = "".join(draw.choice(seldom if number // 8 % 2 else characters, length))
+        made.append(_exercise(number % 8, one.title, clause, drawn))
     return made
+
+
+def _exercise(kind: int, title: str, clause: str, drawn: str) -> Message:
+    if kind < 4:
+        return Message(drawn, drawn, "")
+    if kind == 4:
+        return Message(drawn[:16], f"{clause}，{drawn[:16]}。", "")
+    if kind == 5:
+        return Message(title, f"{title}，{clause}。", "")
+    if kind == 6:
+        return Message(title, f"{clause}，{title}。", "")
+    return Message(clause, f"{clause}。", "")
 
 
 def rows_of(messages: Sequence[Message]) -> Rows:
@@ -157,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT.parent / "shared" / "real-data" / "tickets" / "teddycup")
     parser.add_argument("--epochs", type=int, default=0, help="instead of the recipe's")
-    parser.add_argument("--exercises", type=int, default=8000)
+    parser.add_argument("--exercises", type=int, default=12000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="print that many titles")
     parser.add_argument("--save", type=Path, help="keep the model there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -112,7 +112,9 @@ class Chat:
         field = max(texts, key=lambda name: len(texts[name])) if texts else ""
         whole = len(texts[field]) if field else 0
         turn_count = self._most(lambda count: kept(count, field, whole), len(turns))
-        numbers = kept(turn_count, field, self._most(lambda count: kept(turn_count, field, count), whole))
+        guess = whole + self.prompt_tokens - len(kept(turn_count, field, whole))  # were every character a token
+        fitting = self._most(lambda count: kept(turn_count, field, count), whole, (guess, guess + 1))
+        numbers = kept(turn_count, field, fitting)
         if len(numbers) > self.prompt_tokens:
             raise InputError(
                 f"the prompt of {self.task.name} leaves no room for a text",
@@ -123,12 +125,12 @@ class Chat:
             )
         return numbers
 
-    def _most(self, numbers_of: Callable[[int], list[int]], limit: int) -> int:
-        """The largest count up to `limit` whose tokens fit, 0 when none does."""
-        low, high = 0, limit
+    def _most(self, numbers_of: Callable[[int], list[int]], limit: int, likely: Iterable[int] = ()) -> int:
+        """The largest count up to `limit` whose tokens fit, 0 when none does; `likely` ones are tried first."""
+        low, high, guesses = 0, limit, iter(likely)
         while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if len(numbers_of(middle)) <= self.prompt_tokens else (low, middle - 1)
+            tried = next((guess for guess in guesses if low < guess <= high), (low + high + 1) // 2)
+            low, high = (tried, high) if len(numbers_of(tried)) <= self.prompt_tokens else (low, tried - 1)
         return low
 
 

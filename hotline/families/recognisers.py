@@ -84,7 +84,7 @@ class CtcRecogniser(nn.Module):
 
         self.options, self.characters = options, characters
         self.sample_rate_hz, self.width = options.sample_rate_hz, options.width
-        self.log_mel = LogMel(options.sample_rate_hz, options.mel_bins)
+        self.log_mel = LogMel(options.sample_rate_hz, options.mel_bins, options.normalise)
         self.output_seconds = FRAME_SECONDS * options.subsampling
         self.encoder: Any = ParakeetEncoder(
             ParakeetEncoderConfig(

@@ -36,7 +36,7 @@ class SequenceRecogniser(nn.Module):
 
         self.options, self.characters = options, characters
         self.sample_rate_hz, self.width = options.sample_rate_hz, options.width
-        self.log_mel = LogMel(options.sample_rate_hz, options.mel_bins)
+        self.log_mel = LogMel(options.sample_rate_hz, options.mel_bins, options.normalise)
         self.frames = 2 * math.ceil(options.longest_seconds / FRAME_SECONDS / 2)
         self.model: Any = WhisperForConditionalGeneration(_config(options, len(characters), self.frames))
         self.model.generation_config.suppress_tokens = [PAD, BEGIN]

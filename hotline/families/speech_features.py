@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from hotline.audio import Audio
-from hotline.families.transcriber_options import Augmentation
+from hotline.families.transcriber_options import Augmentation, Normalise
 
 FRAME_SECONDS = 0.010
 WINDOW_SECONDS = 0.025
 FRAME_STEP = 32
 """Batches are padded to a multiple of this many frames."""
 _FLOOR = 1e-6
+RANGE = 8.0
+"""Nats (35 dB) below a clip's loudest place, where `level` stops to look: what is softer is the line."""
 Wave = npt.NDArray[np.float32]
 
 
@@ -51,10 +53,11 @@ def _on_the_phone(wave_T: Wave, sample_rate_hz: int, draw: np.random.Generator) 
 
 
 class LogMel:
-    """Log-mel energies of a batch, each clip with mean 0 and deviation 1 per band."""
+    """Log-mel energies of a batch: each clip with mean 0 and deviation 1 per band, or from −2 to 2 by its level."""
 
-    def __init__(self, sample_rate_hz: int, mel_bins: int) -> None:
+    def __init__(self, sample_rate_hz: int, mel_bins: int, normalise: Normalise = "bands") -> None:
         self.sample_rate_hz, self.mel_bins = sample_rate_hz, mel_bins
+        self.normalised = _normalised if normalise == "bands" else _levelled
         self.hop = int(FRAME_SECONDS * sample_rate_hz)
 
     def __call__(
@@ -83,7 +86,7 @@ class LogMel:
         power_BFK = spectrum[..., : padded_BT.shape[1] // self.hop].abs().square().transpose(1, 2)
         features_BFM = (power_BFK @ filters_KM).clamp_min(_FLOOR).log()
         mask_BF = torch.arange(features_BFM.shape[1]) < lengths_B[:, None]
-        features_BFM = _normalised(features_BFM, mask_BF)
+        features_BFM = self.normalised(features_BFM, mask_BF)
         if draws is not None and options is not None:
             for row, length, draw in zip(features_BFM, lengths_B.tolist(), draws, strict=True):
                 mask(row[:length], options, draw)
@@ -117,6 +120,13 @@ def _normalised(features_BFM: Tensor, mask_BF: Tensor) -> Tensor:
     centred = (features_BFM - mean) * weight_BF1
     deviation = (centred.square().sum(1, keepdim=True) / count_B11).sqrt()
     return centred / (deviation + 1e-3)
+
+
+def _levelled(features_BFM: Tensor, mask_BF: Tensor) -> Tensor:
+    """2 at the clip's loudest place, −2 where it is RANGE softer or more; padding becomes 0."""
+    own_BF1 = mask_BF.unsqueeze(-1)
+    loudest_B11 = features_BFM.masked_fill(~own_BF1, -torch.inf).amax((1, 2), keepdim=True)
+    return ((features_BFM - loudest_B11).clamp_min(-RANGE) * (4 / RANGE) + 2) * own_BF1
 
 
 def mask(features_FM: Tensor, options: Augmentation, draw: np.random.Generator) -> None:

@@ -15,6 +15,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Normalise = Literal["bands", "level"]
+
+
 class Augmentation(_Section):
     """What happens to a training clip, drawn from (seed, epoch, row id); nothing of it at validation or later."""
 
@@ -44,6 +47,9 @@ class CtcOptions(_Common):
     architecture: Literal["ctc"]
     sample_rate_hz: Literal[8000, 16000] = 8000
     mel_bins: Annotated[int, Field(ge=16, le=128)] = 64
+    normalise: Normalise = "bands"
+    """Per band and clip, which takes the line's colour away; or the clip's level alone, for single words: there the mean of
+    a band is the word itself."""
     width: Annotated[int, Field(ge=16, multiple_of=4)] = 144
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4
@@ -64,6 +70,7 @@ class SequenceOptions(_Common):
     architecture: Literal["sequence"]
     sample_rate_hz: Literal[8000, 16000] = 8000
     mel_bins: Annotated[int, Field(ge=16, le=128)] = 64
+    normalise: Normalise = "bands"
     width: Annotated[int, Field(ge=16, multiple_of=4)] = 144
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4

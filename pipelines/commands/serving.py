@@ -29,7 +29,9 @@ def serve(port: Annotated[int | None, typer.Option(help="Default: HOTLINE_PORT, 
 def predict(
     task: Annotated[str, typer.Argument(help="A served task.")],
     file: Annotated[Path, typer.Argument(help="A table: xlsx, csv, tsv, jsonl, also .gz")],
-    column: Annotated[list[str], typer.Option(help="Column of the text; several are joined by line breaks.")],
+    column: Annotated[
+        list[str], typer.Option(help="Column of the text, or FIELD=COLUMN; several are joined by line breaks.")
+    ],
     output_file: Annotated[Path | None, typer.Option("--output", help="Default: FILE.answers.csv")] = None,
     url: Annotated[str | None, typer.Option(help="Where the endpoints are; default: this machine.")] = None,
     json: Json = False,

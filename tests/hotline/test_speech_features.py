@@ -71,6 +71,23 @@ def test_every_band_of_a_clip_has_mean_0_and_deviation_1_whatever_its_level() ->
     assert torch.allclose(loud, quiet, atol=0.05)
 
 
+def test_by_level_a_clip_keeps_the_shape_of_its_spectrum_whatever_its_gain() -> None:
+    log_mel, clip = LogMel(RATE, 24, "level"), noise(8000)
+    tilted = np.convolve(clip, [1.0, 0.9], mode="same").astype(np.float32)  # weak at the top
+    loud, quiet = (own(log_mel([gain * tilted])) for gain in (1.0, 0.1))
+    assert torch.allclose(loud, quiet, atol=1e-3)
+    assert float(loud.max()) == pytest.approx(2.0, abs=1e-4)
+    assert float(loud.min()) >= -2.0
+    assert loud[:, 2:5].mean() - loud[:, -3:].mean() > 0.5
+    silence = own(log_mel([np.zeros(400, np.float32)]))
+    assert torch.isfinite(silence).all()
+
+
+def test_by_level_a_clip_beside_a_longer_one_has_the_features_that_it_has_alone() -> None:
+    log_mel, clip = LogMel(RATE, 24, "level"), noise(4000)
+    assert torch.allclose(own(log_mel([clip])), own(log_mel([clip, noise(9000, 1)])), atol=1e-4)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 79])
 def test_a_clip_shorter_than_a_frame_is_one_frame(samples: int) -> None:
     batch = LogMel(RATE, 16)([noise(samples)])

@@ -131,3 +131,10 @@ def test_dialects_holds_more_than_fifty_tags_with_unknown() -> None:
     tags = [entry["tag"] for entry in listed["dialects"]]
     assert len(tags) == len(set(tags)) > 50
     assert {"unknown", "yue-hongkong", "cmn", "cmn-sichuan", "hak"} <= set(tags)
+
+
+def test_a_table_without_a_column_for_each_needed_field_is_refused_by_the_field(tmp_path: Path) -> None:
+    table = tmp_path / "questions.csv"
+    table.write_text("全文,问题\n六十日内办理。,多久以内？\n", encoding="utf-8")
+    done = hotline("predict", "article_answer", table, "--column", "全文", "--url", "http://127.0.0.1:9")
+    refused(done, "no column for question", "--column question=COLUMN")

@@ -1,12 +1,15 @@
-"""Titles of tickets through import, training and gate, on rows made here."""
+"""Titles of tickets through import, training, gate and endpoint, on rows made here."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -17,7 +20,7 @@ from evaluation.gate import judge
 from evaluation.promote import promote
 from hotline import families, registry
 from hotline.ledger import Ledger
-from hotline.records import ModelAddress
+from hotline.records import ModelAddress, Verdict
 from hotline.settings import Settings
 from hotline.tasks import find
 from pipelines import workspace as workspaces
@@ -76,6 +79,27 @@ def version(site: Settings) -> ModelAddress:
     return address
 
 
+@pytest.fixture(scope="module")
+def verdict(site: Settings, version: ModelAddress) -> Verdict:
+    """The gate's, on which the version was promoted."""
+    _, found = judge(site, TASK, version)
+    promote(site, TASK, version, "for the test")
+    return found
+
+
+@pytest.fixture(scope="module")
+def url(site: Settings, verdict: Verdict) -> Iterator[str]:
+    """The champion, served."""
+    from serving.run import start
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = start(site, port)
+    yield running.url
+    running.stop()
+
+
 def test_a_ticket_without_a_title_is_quarantined_with_its_reason(site: Settings) -> None:
     [kept] = site.quarantine.rglob("*.jsonl")
     [line] = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
@@ -83,12 +107,12 @@ def test_a_ticket_without_a_title_is_quarantined_with_its_reason(site: Settings)
     assert sum(len(open_snapshot(site, TASK).rows(split)) for split in ("train", "validation", "test")) == 408
 
 
-def test_a_writer_from_scratch_passes_the_gate_and_becomes_champion(site: Settings, version: ModelAddress) -> None:
-    _, verdict = judge(site, TASK, version)
+def test_a_writer_from_scratch_passes_the_gate_and_becomes_champion(
+    site: Settings, version: ModelAddress, verdict: Verdict
+) -> None:
     found = {figure.score: figure.estimate for figure in verdict.figures if figure.slice is None}
     assert found["rouge_l"] is not None and found["rouge_l"] > 0.8
     assert verdict.outcome == "passed", [finding.reason for finding in verdict.findings]
-    promote(site, TASK, version, "for the test")
     champion = Ledger.of(site).read().champion(TASK.name)
     assert champion is not None and champion.record.model == version
 
@@ -100,3 +124,26 @@ def test_the_registered_version_answers_what_was_validated(site: Settings, versi
     metrics = json.loads((site.models / "titles" / "metrics.json").read_text())
     assert TASK.scores["rouge_l"](rows.targets, answers) == pytest.approx(metrics["validation/rouge_l"], abs=1e-4)
     assert {Path(name).suffix for name in version.files} == {".json", ".safetensors", ".jinja"}
+
+
+def test_the_route_writes_the_titles_of_the_judged_model_with_their_provenance(
+    site: Settings, version: ModelAddress, url: str
+) -> None:
+    folder = registry.fetch(registry.connect(site.tracking_uri), version, site.verified)
+    family, rows = families.find("writer"), open_snapshot(site, TASK).rows("test")
+    inputs = [*rows.inputs[:6], TASK.input.model_validate({"text": "门口的路灯坏了三天，请尽快派人维修。"})]
+    for given, expected in zip(inputs, families.answer(family, family.load(folder, TASK), inputs), strict=True):
+        reply = httpx.post(f"{url}/v1/tasks/{TASK.name}", json=given.model_dump(), timeout=60)
+        assert reply.status_code == 200, reply.text
+        body = reply.json()
+        assert body["answer"] == expected.target.model_dump()
+        assert body["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
+        assert body["provenance"]["digest"] == version.digest == reply.headers["x-model-digest"]
+
+
+def test_an_empty_ticket_has_no_title_and_a_task_without_champion_says_so(url: str) -> None:
+    assert httpx.post(f"{url}/v1/tasks/{TASK.name}", json={"text": ""}, timeout=60).status_code == 422
+    asked = {"document": "六十日内办理。", "question": "多久以内？"}
+    reply = httpx.post(f"{url}/v1/tasks/article_answer", json=asked, timeout=60)
+    assert reply.status_code not in (200, 404)
+    assert reply.json()["error"]["next"]
