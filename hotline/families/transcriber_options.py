@@ -48,8 +48,8 @@ class CtcOptions(_Common):
     sample_rate_hz: Literal[8000, 16000] = 8000
     mel_bins: Annotated[int, Field(ge=16, le=128)] = 64
     normalise: Normalise = "bands"
-    """Per band and clip, which takes the line's colour away; or the clip's level alone, for single words: there the mean
-    of a band is the word itself."""
+    """`bands`: every band of a clip has mean 0, which takes the line's colour away. `level`: only the clip's level is
+    taken away, for single words, where the mean of a band is the word itself."""
     width: Annotated[int, Field(ge=16, multiple_of=4)] = 144
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4
