@@ -13,6 +13,8 @@ from typing import Any
 
 from hotline.families import language_models
 
+TEMPLATE_TOKENS = 16
+"""What its own chat template may add to a row."""
 CONFIG = {
     "stage": "sft",
     "do_train": True,
@@ -34,11 +36,14 @@ def run(
     model: Any,
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
-    packed: bool,
+    sequence: int | None,
     batch_rows: int,
     rate: float,
 ) -> dict[str, float] | None:
-    """Useful tokens per second of one epoch and the peak memory; None, and where its log lies, when it does not run."""
+    """Useful tokens per second of one epoch and the peak memory; None, and where its log lies, when it does not run.
+
+    Packed into sequences of `sequence` tokens, one a step, or in batches of rows. Its clock is its own `train_runtime`.
+    """
     if python is None:
         print("peer: no --peer-python, so none was run", file=sys.stderr)
         return None
@@ -47,12 +52,13 @@ def run(
     language_models.save_checkpoint(model.model, model.chat.tokenizer, place / "model", options)
     _write_rows(place, model.chat.tokenizer, prompts, answers)
     named = {"model_name_or_path": str(place / "model"), "dataset_dir": str(place), "output_dir": str(place / "out")}
-    sizes = {"cutoff_len": options.max_tokens, "per_device_train_batch_size": batch_rows, "learning_rate": rate}
-    config = {**CONFIG, **named, **sizes, "packing": packed, "neat_packing": packed}
-    (place / "config.json").write_text(json.dumps(config))
+    longest, rows = (sequence + TEMPLATE_TOKENS, 1) if sequence else (options.max_tokens, batch_rows)
+    sizes = {"cutoff_len": longest, "per_device_train_batch_size": rows, "learning_rate": rate}
+    config = {**CONFIG, **named, **sizes, "packing": bool(sequence), "neat_packing": bool(sequence)}
+    (place / "config.yaml").write_text(json.dumps(config))  # JSON is YAML, and its own JSON reader is broken
     log, results = place / "log.txt", place / "out" / "train_results.json"
     with log.open("w") as stream:
-        command = [python, "-m", "llamafactory.cli", "train", str(place / "config.json")]
+        command = [python, "-m", "llamafactory.cli", "train", str(place / "config.yaml")]
         code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
     if code or not results.exists():
         print(f"peer: exit {code}, see {log}", file=sys.stderr)

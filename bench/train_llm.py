@@ -186,7 +186,7 @@ def run_one(system: str, rows: Rows, python: str | None) -> dict[str, float] | N
     if not system.startswith("peer"):
         return trainer(rows, budget, packed)
     model, *tokens = tokens_of(rows)
-    return llm_peer.run(python, model, *tokens, packed, MICRO_BATCH, RATE)
+    return llm_peer.run(python, model, *tokens, budget if packed else None, MICRO_BATCH, RATE)
 
 
 def main() -> None:
