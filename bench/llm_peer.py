@@ -15,6 +15,8 @@ from hotline.families import language_models
 
 TEMPLATE_TOKENS = 16
 """What its own chat template may add to a row."""
+PADDED_TO = 8
+"""It pads a packed sequence to a multiple of this, but not its position ids."""
 CONFIG = {
     "stage": "sft",
     "do_train": True,
@@ -42,7 +44,8 @@ def run(
 ) -> dict[str, float] | None:
     """Useful tokens per second of one epoch and the peak memory; None, and where its log lies, when it does not run.
 
-    Packed into sequences of `sequence` tokens, one a step, or in batches of rows. Its clock is its own `train_runtime`.
+    Packed into sequences of `sequence` tokens, one a step, or in batches of rows. Its clock is its own
+    `train_runtime`, start included.
     """
     if python is None:
         print("peer: no --peer-python, so none was run", file=sys.stderr)
@@ -52,7 +55,8 @@ def run(
     language_models.save_checkpoint(model.model, model.chat.tokenizer, place / "model", options)
     _write_rows(place, model.chat.tokenizer, prompts, answers)
     named = {"model_name_or_path": str(place / "model"), "dataset_dir": str(place), "output_dir": str(place / "out")}
-    longest, rows = (sequence + TEMPLATE_TOKENS, 1) if sequence else (options.max_tokens, batch_rows)
+    filled = -(-((sequence or 0) + TEMPLATE_TOKENS) // PADDED_TO) * PADDED_TO
+    longest, rows = (filled, 1) if sequence else (options.max_tokens, batch_rows)
     sizes = {"cutoff_len": longest, "per_device_train_batch_size": rows, "learning_rate": rate}
     config = {**CONFIG, **named, **sizes, "packing": bool(sequence), "neat_packing": bool(sequence)}
     (place / "config.yaml").write_text(json.dumps(config))  # JSON is YAML, and its own JSON reader is broken
