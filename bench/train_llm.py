@@ -7,9 +7,7 @@ Trainer takes micro-batches of four rows, padded; or, packed, sequences of as ma
 with position ids that restart (its padding-free way). Ours packs to the same number of tokens. Each run is a process of
 its own; systems take turns, and the median counts. The clock runs between optimiser steps, the first ones left out; a
 token is useful when it is no padding. Prints a table with peak memory; the last line is one JSON object.
-
-`--peer-python` is the Python of an environment with LLaMA-Factory; without one, or where it fails, the peer's figures
-are null, and its log is named.
+`--peer-python` is the Python of an environment with LLaMA-Factory; without one, or where it fails, they are null.
 """
 
 from __future__ import annotations
@@ -45,8 +43,7 @@ TASK = find("article_answer")
 SIZES = {"width": 256, "layers": 4, "heads": 4, "vocabulary": 8000, "max_tokens": 2048, "max_answer_tokens": 256}
 SYSTEMS = ("ours", "trainer, packed", "trainer, default", "peer, packed", "peer, default")
 MICRO_BATCH, WARM_STEPS, SEED, RATE = 4, 3, 7, 1e-4
-LOG_MEDIAN, LOG_DEVIATION = 5.31, 0.93
-"""Of the characters of a message: messages_4326.xlsx of the Teddy Cup 2020, problem C."""
+LOG_MEDIAN, LOG_DEVIATION = 5.31, 0.93  # characters of a message: messages_4326.xlsx of the Teddy Cup 2020, problem C
 CHARACTERS = "".join(chr(0x4E00 + number) for number in range(2000))
 
 
