@@ -1,4 +1,4 @@
-"""DeepSpeed under Lightning, on CUDA and on CPU ranks. The only module that mentions DeepSpeed."""
+"""DeepSpeed under Lightning, on CUDA, NPU and CPU ranks. Only this module and `communication` mention DeepSpeed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 from pytorch_lightning.utilities import rank_zero_only
 
 from hotline.errors import IntegrityError
+from training import devices
 from training.launching import WatchedLauncher
 from training.recipe import TrainerSection
 
@@ -33,16 +34,17 @@ class WatchedDeepSpeedStrategy(DeepSpeedStrategy):
         self._launcher = WatchedLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
 
 
-class CpuDeepSpeedStrategy(WatchedDeepSpeedStrategy):
-    """Lightning's strategy refuses anything but CUDA, DeepSpeed itself does not: ranks that speak gloo.
+class AnyDeviceDeepSpeedStrategy(WatchedDeepSpeedStrategy):
+    """Lightning's strategy refuses anything but CUDA, DeepSpeed itself does not: ranks on a CPU or an NPU.
 
-    DeepSpeed's shared-memory operation is left out: it would need a compiler on first use.
+    On a CPU, DeepSpeed's shared-memory operation is left out: it would need a compiler on first use.
     """
 
     def setup_environment(self) -> None:
         import deepspeed.ops
 
-        deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
+        if self.root_device.type == "cpu":
+            deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
         DDPStrategy.setup_environment(self)
 
     def setup_distributed(self) -> None:
@@ -79,10 +81,11 @@ def strategy(section: TrainerSection, universal: bool = False, on_ray: bool = Fa
     }  # for its own log only
     if universal:
         config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
-    if on_cuda(section):
+    device = devices.kind(section.accelerator)
+    if device == "cuda":
         return _of(WatchedDeepSpeedStrategy, on_ray)(config=config)
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read by DeepSpeed when it is imported
-    return _of(CpuDeepSpeedStrategy, on_ray)(config=config, process_group_backend="gloo")
+    os.environ.setdefault("DS_ACCELERATOR", device)  # read by DeepSpeed when it is imported
+    return _of(AnyDeviceDeepSpeedStrategy, on_ray)(config=config, process_group_backend=devices.BACKENDS[device])
 
 
 def _of(kind: type[Any], on_ray: bool) -> type[Any]:
@@ -101,10 +104,6 @@ def plugins(on_ray: bool) -> list[Any]:
     from ray.train.lightning import RayLightningEnvironment
 
     return [RayLightningEnvironment()]
-
-
-def on_cuda(section: TrainerSection) -> bool:
-    return section.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def leads() -> bool:

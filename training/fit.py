@@ -22,7 +22,7 @@ from hotline.labels import LabelTree
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import CODE_ROOT, Settings
 from hotline.task import Task
-from training import checkpoint, distributed, launching, resuming, track
+from training import checkpoint, devices, distributed, launching, resuming, track
 from training.batches import Batches
 from training.corpus import rows_of, tree_of
 from training.keeping import Keeping
@@ -153,11 +153,12 @@ def _tell(data: Batches, logger: Any) -> None:
 
 
 def _meter(recipe: Recipe, data: Batches, family: Family) -> Meter:
-    """Speed; and MFU on a GPU, whose matrix rate takes no time to measure."""
+    """Speed; and MFU on a GPU or NPU, whose matrix rate takes no time to measure."""
     rate = None
-    if distributed.on_cuda(recipe.trainer):
+    device = devices.kind(recipe.trainer.accelerator)
+    if device != "cpu":
         half = torch.float32 if recipe.trainer.precision == "32-true" else torch.bfloat16
-        rate = matrix_rate(torch.device("cuda", torch.cuda.current_device()), half, 4096)
+        rate = matrix_rate(torch.device(device, torch.accelerator.current_device_index()), half, 4096)
     return Meter(data, families.unit(family, data.rows.inputs[0]), rate)
 
 
@@ -165,11 +166,11 @@ def _trainer(
     recipe: Recipe, logger: Any, scratch: str, watching: list[Any], *, elastic: bool, on_ray: bool
 ) -> pl.Trainer:
     section = recipe.trainer
-    if section.devices > 1 and not distributed.on_cuda(section) and not on_ray:
+    if section.devices > 1 and devices.kind(section.accelerator) == "cpu" and not on_ray:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // section.devices))
     return pl.Trainer(
         max_epochs=section.max_epochs,
-        accelerator=section.accelerator,
+        accelerator=devices.for_lightning(section.accelerator),
         devices="auto" if on_ray else section.devices,
         num_nodes=section.nodes,
         strategy=distributed.strategy(section, elastic, on_ray),

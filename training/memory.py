@@ -72,18 +72,19 @@ def kept_for_backward(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) 
 
 def peak_of_step(model: torch.nn.Module, loss: Callable[[Any], torch.Tensor], batch: Mapping[str, Any]) -> int | None:
     """Bytes that this process (or its GPU) held at most during forward and backward; None when it did not fit."""
-    cuda = next(model.parameters()).is_cuda
+    device = next(model.parameters()).device
+    on_cpu = device.type == "cpu"
     try:
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
-        else:
+        if on_cpu:
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+        else:
+            torch.accelerator.reset_peak_memory_stats(device)
         torch.autograd.backward(loss(batch))
     except (torch.OutOfMemoryError, MemoryError):
         return None
     finally:
         model.zero_grad(set_to_none=True)
-    return torch.cuda.max_memory_allocated() if cuda else _high_water_bytes()
+    return _high_water_bytes() if on_cpu else int(torch.accelerator.max_memory_allocated(device))
 
 
 def most_rows(peak: Callable[[int], int | None], limit: int, rows: int) -> tuple[int, int]:

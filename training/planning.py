@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from data.store import Rows
 from hotline import families
 from hotline.families import Family
 from hotline.settings import Settings
-from training import cutting, memory
+from training import cutting, devices, memory
 from training.batches import plan_of
 from training.corpus import rows_of, tree_of
 from training.plan import Plan
@@ -66,7 +65,7 @@ class Outlook:
 
     def find_batch(self, limit_bytes: int | None = None) -> list[dict[str, int]]:
         """For some lengths from the shortest to the longest: the most rows whose step fits, found by trying."""
-        limit = limit_bytes or int(USED_SHARE * free_bytes())
+        limit = limit_bytes or int(USED_SHARE * devices.free_bytes(next(self.model.parameters()).device))
         sizes = self.plan.sizes[self.plan.kept]
         longest = cutting.edges(sizes)
         chosen = longest[np.unique(np.linspace(0, len(longest) - 1, TRIED_BUCKETS).astype(int))]
@@ -100,16 +99,9 @@ def outlook(settings: Settings, recipe: Recipe) -> Outlook:
     family = families.find(task.family)
     torch.manual_seed(recipe.seed)
     model = family.create(recipe.model, task, tree_of(snapshot), training.inputs, training.targets).train()
-    if recipe.trainer.accelerator != "cpu" and torch.cuda.is_available():
-        model = model.cuda()
+    on_cpu = recipe.trainer.accelerator == "cpu"
+    model = model.to(devices.kind("cpu" if on_cpu else "auto"))  # a recipe for GPUs can be planned on a laptop
     ranks = recipe.trainer.devices
     per_step = ranks * recipe.trainer.accumulate
     plan = plan_of(family, model, training, recipe.trainer, recipe.seed, per_step)
     return Outlook(recipe, family, model, training, plan, ranks)
-
-
-def free_bytes() -> int:
-    """Memory that a step may still take: of the GPU where there is one, else of this machine, what we hold included."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)

@@ -78,7 +78,7 @@ class TrainerSection(Section):
     log_steps: Annotated[int, Field(ge=1)] = 25
     """Optimiser steps from one logged loss to the next; each is a transaction of the tracking store."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "npu"] = "auto"
     devices: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes on one machine, one per device; more than one needs `deepspeed`."""
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,30 @@ def test_two_ranks_register_one_version_that_answers_two_tasks(site: Settings, t
     assert [version["version"] for version in registry.versions(client, "tiny")] == ["1"]
     steps = [metric.step for metric in client.get_metric_history(address.run_id, "train/loss")]
     assert steps == sorted(set(steps))  # one rank tracks, not two
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_recipe_on_two_nodes(site: Settings, tmp_path: Path) -> None:
+    content = {**TINY, "name": "nodes", "trainer": {**TINY["trainer"], "devices": 1, "nodes": 2, "accelerator": "cpu"}}
+    (site.recipes / "nodes.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    scripts = Path(sys.executable).parent
+    nodes = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    hotline = [str(scripts / "hotline"), "--workspace", str(site.workspace), "train", "nodes"]
+    started = [
+        subprocess.Popen(
+            [str(scripts / "torchrun"), *nodes, "--node-rank", str(rank), *hotline], stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    said = [node.communicate()[1] for node in started]
+    assert [node.returncode for node in started] == [0, 0], said
+    address = ModelAddress.model_validate_json((site.models / "nodes" / "model.json").read_text())
+    client = registry.connect(site.tracking_uri)
+    assert [version["version"] for version in registry.versions(client, "nodes")] == ["1"]
+    assert client.get_run(address.run_id).data.metrics["throughput/share_communication"] > 0  # they did speak
 
 
 def test_the_recipe_covers_the_deepspeed_file_by_its_content(site: Settings) -> None:

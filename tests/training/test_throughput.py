@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from data.store import Rows
+from hotline import registry
+from hotline.errors import UnavailableError
 from hotline.labels import LabelTree
+from hotline.settings import Settings
 from hotline.tasks import find
+from training import devices
 from training.batches import Batches
 from training.fit import fit
 from training.throughput import PARTS, Meter, matrix_rate
@@ -47,11 +53,32 @@ def test_every_epoch_logs_speed_useful_ratio_and_shares_of_time(
     steps = [step for step, _ in notes.figures["throughput/characters_per_second"]]
     assert len(steps) == 2
     assert steps[1] == 2 * steps[0]
-    shares = [notes.figures[f"throughput/share_{part}"][-1][1] for part in PARTS]
-    assert sum(shares) == pytest.approx(1)
-    assert min(shares) > 0
+    shares = {part: notes.figures[f"throughput/share_{part}"][-1][1] for part in PARTS}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares.pop("communication") == 0  # there is nobody to speak to
+    assert min(shares.values()) > 0
+    assert "throughput/scaling_efficiency" not in notes.figures
     planned = notes.figures["plan/useful_ratio"][0][1]
     assert notes.figures["throughput/useful_ratio"][0][1] == pytest.approx(planned)
+
+
+def test_two_ranks_say_what_they_spend_on_one_another(site: Settings, ranks: Any, written: Callable[..., str]) -> None:
+    name = written("classifier", "speaking")
+    assert ranks.run(site, name)["codes"] == [0, 0]
+    run_id = json.loads((site.models / name / "model.json").read_text())["run_id"]
+    found = registry.connect(site.tracking_uri).get_run(run_id).data.metrics
+    shares = {part: found[f"throughput/share_{part}"] for part in PARTS}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) > 0
+    assert 0 < found["throughput/scaling_efficiency"] < 1
+    # both ranks wait for one another about as long, so the mean is near the first rank's own share
+    assert found["throughput/scaling_efficiency"] == pytest.approx(1 - shares["communication"], abs=0.4)
+
+
+@pytest.mark.skipif(devices.kind("auto") == "npu", reason="this machine has an NPU")
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(UnavailableError, match="no NPU that torch can use"):
+        devices.for_lightning("npu")
 
 
 def test_what_goes_in_is_trained_or_dropped_and_the_run_says_which(
