@@ -82,6 +82,7 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
     pages.add_openapi_page(app)
+    pages.add_front_page(app)
     return app
 
 

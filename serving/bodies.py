@@ -67,6 +67,19 @@ class TaskList(Body):
     tasks: list[ListedTask]
 
 
+class TaskLoad(Body):
+    """Calls of one task that this ingress has taken since it started."""
+
+    ongoing: int
+    answered: int
+    failed: int = Field(description="Without those that were the caller's mistake")
+    median_seconds: float | None = Field(description="Of the last answers")
+
+
+class LoadList(Body):
+    tasks: dict[str, TaskLoad]
+
+
 class ListedModel(Body):
     id: str = Field(description="line@version")
     object: Literal["model"] = "model"

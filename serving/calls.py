@@ -67,7 +67,8 @@ def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterato
             raise _unserved(task.name, known)
         ours = requests.make(task.name, route.digest, route.promotion, request.scope["state"]["stamp"])
         request.scope["state"]["request_id"] = ours
-        yield Call(ours, route)
+        with switchboard.load.of(task.name):
+            yield Call(ours, route)
 
 
 def _unserved(task: str, known: RouteMap) -> UnavailableError:

@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from hotline.errors import UnavailableError
 from hotline.task import Input
 from serving import routes
+from serving.load import Load
 from serving.routes import Route, RouteMap
 
 log = logging.getLogger("ray.serve")
@@ -41,6 +42,7 @@ class Switchboard:
         self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
         self.map = RouteMap()
+        self.load = Load()
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
