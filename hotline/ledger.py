@@ -201,6 +201,16 @@ class Ledger:
             "the ledger's head moved with every try", found=f"{APPEND_TRIES} tries", next="try again"
         )
 
+    def adopt(self, chain: Chain) -> None:
+        """Make this empty ledger a copy of that chain. Raises UnavailableError when it is not empty."""
+        try:
+            with self._engine.begin() as connection:
+                for entry in chain.entries:
+                    connection.execute(_ENTRIES.insert().values(**asdict(entry)))
+        except SQLAlchemyError as error:
+            raise UnavailableError("the ledger refused the entries", found=error, next="use an empty one") from error
+        self.read()
+
     def check_signer(self, public_key: str, kind: str) -> None:
         """Raises RefusedError when policy/signers.yaml does not let this key sign records of that kind."""
         signer, role = self.signers.with_key(public_key), ROLE_OF[kind]
