@@ -1,7 +1,7 @@
 """The gate: candidate and champion answer the same test rows in one go, and a signed verdict says what was found.
 
-It refuses to judge what cannot be judged honestly: another task's version, leaked test rows, a missing snapshot, a
-profile without bars, answers that are not there.
+It refuses to judge what cannot be judged honestly: another task's version, leaked test rows, references of the same
+machine, a missing snapshot, a profile without bars, answers that are not there, an expired policy.
 """
 
 from __future__ import annotations
@@ -9,27 +9,24 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, findings, leaks, report
+from evaluation import answers, evidence, findings, leaks, report
 from evaluation.findings import Standing
-from evaluation.measure import differences, measure, slice_columns, slice_values
-from hotline import digests, keys, policy, registry
+from evaluation.measure import differences, measure
+from hotline import digests, keys, machine, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
 from hotline.policy import SitePolicy
-from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Verdict
+from hotline.records import ENVIRONMENT, LINEAGE_FILE, Evidence, Figure, LeakCheck, Lineage, ModelAddress, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
-from hotline.text import SCORED
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydantic", "rapidfuzz")
 CANDIDATE, CHAMPION = "candidate", "champion"
 log = logging.getLogger(__name__)
 
@@ -43,8 +40,11 @@ class _Case:
     address: ModelAddress
     champion: ModelAddress | None
     lineage: Lineage
+    leaks: LeakCheck
     snapshot: Snapshot
     rows: Rows
+    shown_before: tuple[Figure, ...]
+    """What the champion's own verdict measured: no slice may be missing unnoticed."""
 
     @property
     def standing(self) -> Standing:
@@ -57,21 +57,20 @@ def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bo
     """The verdict on that version for the site's profile, signed by the gate's key, and its ledger entry.
 
     Judged again with the same evidence, the recorded verdict is given back. Raises RefusedError when it cannot be
-    judged, IntegrityError when bytes differ, PolicyError without a gate key, UnavailableError without MLflow.
+    judged, IntegrityError when bytes differ, PolicyError without a gate key or when the policy has expired,
+    UnavailableError without MLflow.
     """
     site = policy.load(settings.workspace)
+    policy.refuse_expired(site, "judge")
     refuse_without_bars(task, site)
     key, ledger = keys.load(settings.keys, "gate"), Ledger.of(settings)
     ledger.check_signer(key.public, "verdict")
-    standing_champion = ledger.read().champion(task.name)
     client = registry.connect(settings.tracking_uri)
-    case = _prepare(
-        settings, client, task, site, address, standing_champion.record.model if standing_champion else None
-    )
+    case = _prepare(settings, client, task, site, address, ledger.read())
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     pace = answers.Pace()
     verdict = _verdict(settings, client, case, file, pace, progress)
-    entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
+    entry = _recorded(ledger.read(), verdict, site) or ledger.append(lambda chain: _current(chain, verdict), key)
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
@@ -118,7 +117,7 @@ def _prepare(
     task: Task,
     site: SitePolicy,
     address: ModelAddress,
-    champion: ModelAddress | None,
+    chain: Chain,
 ) -> _Case:
     """Everything that can be refused before anything is answered."""
     lineage = read_lineage(registry.fetch(client, address, settings.verified), task, address)
@@ -130,8 +129,30 @@ def _prepare(
             where=f"snapshot {snapshot.digest[:12]}",
             next=f"hotline import {task.name} FILE --mapping MAPPING",
         )
-    leaks.refuse_leaks(settings, task, lineage, address, rows)
-    return _Case(task, site, address, champion, lineage, snapshot, rows)
+    check = leaks.refuse_leaks(settings, task, lineage, address, rows)
+    for warning in check.warnings:
+        log.warning("%s: %s", task.name, warning)
+    champion = chain.champion(task.name)
+    before = chain.verdict(champion.record.verdict) if champion else None
+    shown = before[1].figures if before else ()
+    return _Case(
+        task, site, address, champion.record.model if champion else None, lineage, check, snapshot, rows, shown
+    )
+
+
+def _evidence(case: _Case, file: Path) -> Evidence:
+    return Evidence(
+        lineage=case.lineage,
+        test_snapshot=case.snapshot.digest,
+        test_rows=case.rows.digest,
+        policy=case.site.digest,
+        answers=digests.of_file(file),
+        splits=evidence.splits(case.snapshot.rows()),
+        bars=case.task.bars_digest(case.site.profile),
+        adapter=evidence.adapter(case.address),
+        merge_report=evidence.merge_report(case.address),
+        leaks=case.leaks,
+    )
 
 
 def _verdict(
@@ -158,8 +179,7 @@ def _verdict(
         if CHAMPION in asked
         else ()
     )
-    everything = case.snapshot.rows()
-    known = {column: sorted(set(slice_values(task, column, everything))) for column in slice_columns(task)}
+    known = evidence.known_values(task, case.snapshot.rows(), case.shown_before, case.site.retired_slices)
     found = findings.decide(task, case.site.profile, figures, paired, case.standing, known)
     return Verdict(
         site=case.site.site,
@@ -170,22 +190,25 @@ def _verdict(
         outcome=findings.outcome(found),
         findings=found,
         figures=figures,
-        evidence=Evidence(
-            lineage=case.lineage,
-            test_snapshot=case.snapshot.digest,
-            test_rows=rows.digest,
-            policy=case.site.digest,
-            answers=digests.of_file(file),
-        ),
+        evidence=_evidence(case, file),
         previous_champion=case.champion.digest if case.champion else None,
-        libraries={name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest},
+        libraries=evidence.libraries(),
+        code=machine.revision(),
+        hardware=machine.hardware(),
     )
 
 
-def _recorded(chain: Chain, verdict: Verdict) -> Entry | None:
-    """The newest verdict on this version, when it says the same on the same evidence."""
+def _recorded(chain: Chain, verdict: Verdict, site: SitePolicy) -> Entry | None:
+    """The newest verdict on this version, when it says the same on the same evidence and has not expired.
+
+    When it was, by which commit and on which machine makes no other verdict.
+    """
     entry, newest = next(iter(chain.verdicts(verdict.task, verdict.model.digest)), (None, None))
-    if entry is None or newest is None or newest.model_copy(update={"time": verdict.time}) != verdict:
+    surroundings = {name: getattr(verdict, name) for name in ENVIRONMENT}
+    if entry is None or newest is None or newest.model_copy(update=surroundings) != verdict:
+        return None
+    ends = site.verdict_ends(newest.time)
+    if ends is not None and datetime.now(UTC) > ends:
         return None
     log.info("the same evidence was judged before: ledger entry %d of %s holds", entry.seq, newest.time)
     return entry

@@ -61,6 +61,14 @@ def check(chain: Chain, path: Path) -> Verdict:
     return entry.record
 
 
+def claimed(path: Path) -> str | None:
+    """The hash of the ledger entry that a report names; None when there is no such report."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["ledger"]["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, float]) -> None:
     """The overall figures, and those `beside` the verdict, as metrics of the version's run: `test/macro_f1` and so on.
 

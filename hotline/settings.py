@@ -71,6 +71,16 @@ class Settings(BaseModel):
         return self.workspace / "champions.lock"
 
     @property
+    def ledger_head(self) -> Path:
+        """The newest entry that this workspace wrote into the ledger; tracked like champions.lock."""
+        return self.workspace / "ledger.head"
+
+    @property
+    def followed_head(self) -> Path:
+        """The newest entry that serving followed on this machine."""
+        return self.state / "followed.head"
+
+    @property
     def verified(self) -> Path:
         """Private read-only copies of model bytes whose digests were checked."""
         return self.state / "verified"

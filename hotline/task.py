@@ -4,11 +4,12 @@ signature and the HTTP endpoint all come out of that one object."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstraints, field_validator
 
+from hotline import digests
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN, check_tag
 from hotline.prompts import Prompt
@@ -121,6 +122,10 @@ class Bar:
         if sum(condition is not None for condition in conditions) != 1:
             raise ValueError(f"a bar on {self.score!r} needs exactly one condition, found {conditions}")
 
+    def declared(self) -> dict[str, Any]:
+        """The bar as data, without what it leaves at its default, so that a new kind of bar changes no old one."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
     def words(self) -> str:
         """The bar as a person reads it, for findings and docs."""
         if self.at_least is not None:
@@ -211,6 +216,10 @@ class Task:
             target=self.target.model_validate(target),
             provenance=Provenance.model_validate(provenance),
         )
+
+    def bars_digest(self, profile: Profile) -> str:
+        """Of the bars of that profile: a verdict under other bars says nothing about these."""
+        return digests.of_value([bar.declared() for bar in self.bars.get(profile, ())])
 
     def declaration(self) -> dict[str, Any]:
         """The declaration as data: what is stored with a model and compared when it is loaded."""

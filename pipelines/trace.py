@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotline import policy, registry, requests, settings, tasks
+from hotline import registry, requests, settings, tasks
 from hotline.errors import UnknownName
 from hotline.ledger import Ledger
 from hotline.records import Promotion, Rollback, Verdict
@@ -18,7 +18,7 @@ def trace(request_id: str) -> dict[str, Any]:
     from data.store import open_snapshot
 
     named, here = requests.parse(request_id), settings.load()
-    chain = Ledger(here.ledger_url, policy.load(here.workspace).site, policy.load_signers(here.workspace)).read()
+    chain = Ledger.of(here).read()
     entry = chain.by_seq(named.promotion)
     record = entry.record if entry else None
     if (

@@ -107,6 +107,7 @@ class Readiness(Body):
     head: str = Field(description="Hash of the ledger's last entry that was followed")
     served: dict[str, str] = Field(description="task → line@version")
     unserved: dict[str, str] = Field(description="task → why its champion does not answer")
+    notes: tuple[str, ...] = Field(description="What a person should know although everything is served")
     trouble: str | None
 
 

@@ -102,6 +102,7 @@ def add_health(app: FastAPI, switchboard: Switchboard) -> None:
             head=known.head,
             served={task: f"{route.line}@{route.version}" for task, route in known.routes.items()},
             unserved=known.unserved,
+            notes=known.notes,
             trouble=trouble,
         )
 

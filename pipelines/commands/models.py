@@ -11,6 +11,7 @@ from pipelines import output
 from pipelines.output import Json
 
 if TYPE_CHECKING:
+    from evaluation.verify import Check
     from hotline.records import Figure, ModelAddress, Verdict
     from hotline.settings import Settings
     from hotline.task import Task
@@ -127,24 +128,37 @@ def compare(
 
 
 def verify(
-    task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
+    what: Annotated[str | None, typer.Argument(help="A task, a recipe's name or LINE@VERSION; default: all.")] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set lock file and aliases again, as the ledger says.")
+        bool, typer.Option("--repair", help="Set exported head, lock file and aliases again, as the ledger says.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check the ledger, the champions' bytes, verdicts, lock file and aliases."""
-    from evaluation.verify import verify as run
-    from hotline import settings, tasks
+    """Check the ledger and the champions: bytes, verdicts, approvals, lock file, aliases; or all about one version."""
+    from hotline import settings
 
-    checks = run(settings.load(), tasks.find(task) if task else None, repair=repair)
+    checks = _checks(settings.load(), what, repair)
     if json:
         output.as_json([check.as_dict() for check in checks])
     else:
-        output.table("", ("", "check", "found"), [("✓" if c.ok else "✗", c.name, c.found) for c in checks])
+        output.table("", ("", "check", "found"), [(check.mark, check.name, check.found) for check in checks])
     failed = [check for check in checks if not check.ok]
     if failed:
         raise failed[0].error()
+
+
+def _checks(here: Settings, what: str | None, repair: bool) -> list[Check]:
+    from evaluation.verify import verify
+    from evaluation.verify_version import verify_version
+    from hotline import tasks
+
+    if what is None or what in tasks.TASKS or repair:
+        return verify(here, tasks.find(what) if what else None, repair=repair)
+    line, _, version = what.partition("@")
+    if not version:
+        _, address = _from_last_run(here, line)
+        line, version = address.line, address.version
+    return verify_version(here, line, version)
 
 
 def versions(

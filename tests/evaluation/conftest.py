@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hotline import digests, keys, registry
 from hotline import settings as places
@@ -58,6 +60,8 @@ def _table(count: int, callers: int | None = None, regions: Sequence[str] = ("�
             "caller_id": [f"caller-{number}" for number in each],
             "region": [regions[number % len(regions)] for number in numbers],
             "channel": ["電話"] * count,
+            "label_source": ["human"] * count,
+            "label_batch": ["batch-1"] * count,
         },
         clusters=[f"cluster-{number}" for number in numbers],
     )
@@ -106,20 +110,21 @@ class Site:
         source = self.client.get_model_version(address.line, address.version).source
         return Path(str(source).removeprefix("file://"))
 
-    def version(self, line: str = "tickets") -> ModelAddress:
+    def version(self, line: str = "tickets", lineage: Lineage = LINEAGE) -> ModelAddress:
         """A registered version whose bytes are new."""
         number = next(self.numbers)
         folder = self.settings.workspace / f"made-{number}"
         (folder / "tokenizer").mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(f"{self.name} {number}".encode() * 50)
         (folder / "tokenizer" / "vocabulary.json").write_text("{}")
-        (folder / LINEAGE_FILE).write_text(LINEAGE.model_dump_json())
+        (folder / LINEAGE_FILE).write_text(lineage.model_dump_json())
         name = f"{line}-{self.name}"
         experiment = self.client.get_experiment_by_name(self.name)
         place = (self.settings.workspace / "artifacts").as_uri()
         id = experiment.experiment_id if experiment else self.client.create_experiment(self.name, place)
         run = self.client.create_run(id)
-        return registry.register(self.client, name, run.info.run_id, folder, {})
+        tags = {registry.TASK_TAG: registry.TASK_SEPARATOR.join(lineage.declarations)}
+        return registry.register(self.client, name, run.info.run_id, folder, tags)
 
     def verdict(
         self,
@@ -127,28 +132,50 @@ class Site:
         outcome: Outcome = "passed",
         profile: Profile = "demo",
         previous: str | None = None,
+        *,
+        task: str = TICKET_CATEGORY.name,
+        time: str = "2026-01-01T00:00:00+00:00",
+        bars: str | None = None,
+        lineage: Lineage = LINEAGE,
     ) -> Entry:
         """A verdict on that version, signed by the gate and in the ledger."""
         zero = "0" * 64
         verdict = Verdict(
             site=self.name,
-            task=TICKET_CATEGORY.name,
-            time="2026-01-01T00:00:00+00:00",
+            task=task,
+            time=time,
             profile=profile,
             model=address,
             outcome=outcome,
             findings=(Finding(bar="accuracy at least 0.8", outcome=outcome, reason="0.5 [0.4, 0.6]"),),
             figures=(),
-            evidence=Evidence(lineage=LINEAGE, test_snapshot=zero, test_rows=zero, policy=zero, answers=zero),
+            evidence=Evidence(
+                lineage=lineage, test_snapshot=zero, test_rows=zero, policy=zero, answers=zero, bars=bars
+            ),
             previous_champion=previous,
             libraries={},
         )
         return self.ledger().append(lambda _: verdict, keys.load(self.settings.keys, "gate"))
 
-    def profile(self, profile: Profile) -> None:
+    def profile(self, profile: Profile, **more: Any) -> None:
         """What a reviewed change of the policy file does."""
-        text = f"schema_version: 1\nsite: {self.name}\nprofile: {profile}\n"
-        (self.settings.workspace / "policy" / "site.yaml").write_text(text, encoding="utf-8")
+        content = {"schema_version": 1, "site": self.name, "profile": profile, **more}
+        (self.settings.workspace / "policy" / "site.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    def person(self, name: str, *roles: str) -> str:
+        """The name of a new key in the keys folder, listed in policy/signers.yaml."""
+        path = self.settings.workspace / "policy" / "signers.yaml"
+        signers = yaml.safe_load(path.read_text(encoding="utf-8"))
+        key = keys.create(self.settings.keys, name).public
+        signers["signers"].append({"name": name, "public_key": key, "roles": list(roles)})
+        path.write_text(yaml.safe_dump(signers), encoding="utf-8")
+        return name
+
+    def run(self, statement: str, *values: object) -> None:
+        """What somebody with access to the ledger's database does."""
+        with sqlite3.connect(self.settings.workspace / "ledger.db") as store:
+            assert store.execute(statement, values).rowcount >= 1
+        store.close()
 
 
 @pytest.fixture

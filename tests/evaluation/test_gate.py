@@ -27,7 +27,7 @@ from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY as TASK
 @pytest.fixture
 def fresh(workspace_copy: Settings) -> Settings:
     """A copy in which nothing was judged yet, whatever other tests did before it was made."""
-    for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock):
+    for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock, workspace_copy.ledger_head):
         path.unlink(missing_ok=True)
     for path in workspace_copy.verdicts.glob("*/*/*"):
         path.unlink()
