@@ -7,13 +7,13 @@ numbers read out. A reference that is empty counts what was said as insertions. 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from hotline.scored_texts import scored_all
 from hotline.scores import Array, Score, mean
 from hotline.task import Answer, Target
 from hotline.text import scored, scored_words
@@ -35,16 +35,19 @@ def _texts(targets: Sequence[Target], answers: Sequence[Answer]) -> tuple[Texts,
 
 def _edits(reference: Sequence[Hashable], said: Sequence[Hashable]) -> tuple[int, int, int, int]:
     """Substitutions, deletions, insertions of a shortest alignment, and units of the reference."""
+    if reference == said:
+        return 0, 0, 0, len(reference)
     from rapidfuzz.distance import Levenshtein
 
-    kinds = Counter(edit.tag for edit in Levenshtein.editops(reference, said))
-    return kinds["replace"], kinds["delete"], kinds["insert"], len(reference)
+    kinds = [edit.tag for edit in Levenshtein.editops(reference, said)]
+    replaced, deleted = kinds.count("replace"), kinds.count("delete")
+    return replaced, deleted, len(kinds) - replaced - deleted, len(reference)
 
 
 @lru_cache(maxsize=4)
 def _character_table(references: Texts, said: Texts) -> Array:
     """(n, 4), read-only: one alignment per row serves every score over the same texts."""
-    rows = [_edits(scored(a), scored(b)) for a, b in zip(references, said, strict=True)]
+    rows = [_edits(a, b) for a, b in zip(scored_all(references), scored_all(said), strict=True)]
     return _frozen(rows, 4)
 
 
