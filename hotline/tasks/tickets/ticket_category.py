@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hotline.label_scores import level1_accuracy, level2_accuracy, level3_accuracy, top3_accuracy
+from hotline.label_scores import level1_accuracy, level2_accuracy, top3_accuracy
 from hotline.probability_scores import brier
 from hotline.scores import accuracy, ece, macro_f1
 from hotline.task import Bar, FromTree, Input, Target, Task
@@ -36,7 +36,6 @@ TICKET_CATEGORY = Task(
         "top3_accuracy": top3_accuracy,
         "level1_accuracy": level1_accuracy,
         "level2_accuracy": level2_accuracy,
-        "level3_accuracy": level3_accuracy,
         "ece": ece,
         "brier": brier,
     },
