@@ -96,7 +96,7 @@ def present(text: str, policy: TextPolicy) -> str:
     if policy.spelling == "folded":
         text = text.lower().replace("幺", "一")  # numbers are read out with PM and OK
     if policy.punctuation == "dropped":
-        text = _without_punctuation(text)
+        text = without_punctuation(text)
     if policy.blanks == "dropped":
         return _BLANKS.sub("", text)
     return text if policy.punctuation == "kept" else _BLANKS.sub(" ", text).strip()
@@ -169,7 +169,8 @@ class _Punctuation(dict[int, int | None]):
 _PUNCTUATION = _Punctuation()
 
 
-def _without_punctuation(text: str) -> str:
+def without_punctuation(text: str) -> str:
+    """The text with marks as blanks, but for those inside numbers; apostrophes and control characters go."""
     parts = _MARKS_OF_NUMBERS.split(text)
     return "".join(
         part if number % 3 else part.translate(_PUNCTUATION) for number, part in enumerate(parts) if part is not None

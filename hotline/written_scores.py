@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hotline.label_scores import f1
 from hotline.scores import Array, Score, mean
 from hotline.spoken_scores import words
 from hotline.task import Answer, Target
@@ -79,20 +80,28 @@ def _chrf(sums: Array) -> Array:
 
 
 def _refusals(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    """Per row: refused rightly, refused, to be refused."""
+    """Per row: refused rightly, refused, to be refused, and a one."""
     pairs = [(not a.strip(), not b.strip()) for a, b in _texts(targets, answers)]
-    return np.array([(a and b, b, a) for a, b in pairs], dtype=np.float64).reshape(-1, 3)
+    return np.array([(a and b, b, a, 1) for a, b in pairs], dtype=np.float64).reshape(-1, 4)
 
 
-def _refusal_f1(sums: Array) -> Array:
-    """F1 of refusing; 1 where nothing was refused and nothing was to be."""
-    refused = sums[:, 1] + sums[:, 2]
+def _must_refuse_recall(sums: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(refused > 0, 2 * sums[:, 0] / refused, 1.0))
+        return np.asarray(sums[:, 0] / sums[:, 2])
+
+
+def _over_refusal(sums: Array) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((sums[:, 1] - sums[:, 0]) / (sums[:, 3] - sums[:, 2]))
 
 
 rouge_l = Score("rouge_l", _mean_of(rouge_l_of), mean, bounded=True)
 token_f1 = Score("token_f1", _mean_of(token_f1_of), mean, bounded=True)
 exact_match = Score("exact_match", _mean_of(exact_of), mean, bounded=True)
 chrf = Score("chrf", _ngram_counts, _chrf, bounded=True)
-refusal_f1 = Score("refusal_f1", _refusals, _refusal_f1, bounded=True)
+refusal_f1 = Score("refusal_f1", _refusals, f1, bounded=True)
+"""F1 of refusing; 1 where nothing was refused and nothing was to be."""
+must_refuse_recall = Score("must_refuse_recall", _refusals, _must_refuse_recall, bounded=True)
+"""How much was refused of what must be; NaN where nothing must be."""
+over_refusal = Score("over_refusal", _refusals, _over_refusal, higher_is_better=False, bounded=True)
+"""How much was refused of what should have been answered; NaN where everything must be refused."""

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hotline.scores import accuracy, ece, level1_accuracy, macro_f1, top3_accuracy
+from hotline.label_scores import level1_accuracy, level2_accuracy, top3_accuracy
+from hotline.probability_scores import brier
+from hotline.scores import accuracy, ece, macro_f1
 from hotline.task import Bar, FromTree, Input, Target, Task
 
 MAX_CHARACTERS = 20_000
@@ -33,7 +35,9 @@ TICKET_CATEGORY = Task(
         "macro_f1": macro_f1,
         "top3_accuracy": top3_accuracy,
         "level1_accuracy": level1_accuracy,
+        "level2_accuracy": level2_accuracy,
         "ece": ece,
+        "brier": brier,
     },
     targets={"macro_f1": 0.95},
     bars={
