@@ -7,8 +7,10 @@ they are those that were meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from evaluation import answers
 from evaluation.answers import Batch, Reply
@@ -18,6 +20,9 @@ from hotline.errors import HotlineError, IntegrityError, UnavailableError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.task import Input, Task
+
+if TYPE_CHECKING:
+    from data.store import Snapshot
 
 MAX_BLOCKS = 2_000
 
@@ -36,13 +41,7 @@ def answer(
     `ids` are those of all rows, and `snapshot` has them. Raises UnavailableError when an actor fails, and the
     HotlineError that one met.
     """
-    import ray
-    import ray.data
-
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, configure_logging=False)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray = _connected()
     rows = [
         {
             "start": batch.start,
@@ -70,32 +69,54 @@ def answer(
         raise _failed(error, address) from error
 
 
+def _connected() -> Any:
+    """The library, with a cluster to talk to. What Ray Data logs goes to the session's files, not to the screen."""
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, configure_logging=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)
+    return ray
+
+
 class _Answering:
     """One actor. Raises IntegrityError when the copy of the version is not what was verified, or rows are others."""
 
     def __init__(self, settings: Settings, task: str, snapshot: str, address: ModelAddress) -> None:
+        self._settings, self._task, self._address, self._digest = settings, tasks.find(task), address, snapshot
+
+    @cached_property
+    def _snapshot(self) -> Snapshot:
         from data.store import open_snapshot
 
-        self._settings, self._task, self._address = settings, tasks.find(task), address
-        registry.check(settings.verified / address.digest, address)
-        self._snapshot = open_snapshot(settings, self._task, snapshot, every_sample=False)
-        self._answer = answers.loaded(settings, self._task, address)
+        return open_snapshot(self._settings, self._task, self._digest, every_sample=False)
+
+    @cached_property
+    def _answer(self) -> Callable[[Batch], Reply]:
+        """Loaded with the first batch: of an actor that dies while it is made, Ray forgets the reason."""
+        registry.check(self._settings.verified / self._address.digest, self._address)
+        return answers.loaded(self._settings, self._task, self._address)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         starts = [int(start) for start in rows["start"]]
         asked = [[str(id) for id in ids] for ids in rows["ids"]]
-        replies = []
-        for start, ids, expected in zip(starts, asked, rows["inputs"], strict=True):
-            batch = Batch(start, self._snapshot.inputs(ids))
-            if _digest(batch.inputs) != expected:
-                raise IntegrityError(
-                    "a node reads other rows than were to be answered",
-                    where=str(self._settings.corpora),
-                    found=f"snapshot {self._snapshot.digest[:12]}",
-                    next="share the workspace's file system between all nodes",
-                )
-            replies.append(encode(ids, self._answer(batch)))
+        replies = [self._reply(*each) for each in zip(starts, asked, rows["inputs"], strict=True)]
         return {"start": starts, "ids": asked, "reply": replies}
+
+    def _reply(self, start: int, ids: list[str], expected: str) -> bytes:
+        batch = Batch(start, self._snapshot.inputs(ids))
+        if _digest(batch.inputs) != expected:
+            raise IntegrityError(
+                "a node reads other rows than were to be answered",
+                where=str(self._settings.corpora),
+                found=f"snapshot {self._snapshot.digest[:12]}",
+                next="share the workspace's file system between all nodes",
+            )
+        return encode(ids, self._answer(batch))
 
 
 def _digest(inputs: Sequence[Input]) -> str:

@@ -54,6 +54,8 @@ def test_two_nodes_of_ray_answer_what_this_machine_answers(workspace_copy: Setti
 def test_an_actor_whose_copy_of_the_version_was_edited_says_so(
     workspace_copy: Settings, candidate: ModelAddress, two_nodes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import ray
+
     from data.store import open_snapshot
     from evaluation import on_ray
     from evaluation.answers import Batch
@@ -66,5 +68,8 @@ def test_an_actor_whose_copy_of_the_version_was_edited_says_so(
     with (folder / "model.safetensors").open("ab") as stream:
         stream.write(b"more")
     batches = [Batch(0, rows.inputs[:8])]
-    with pytest.raises(IntegrityError, match="not those that were judged"):
-        list(on_ray.answer(workspace_copy, TASK, candidate, batches, snapshot=snapshot, ids=rows.ids))
+    try:
+        with pytest.raises(IntegrityError, match="not those that were judged"):
+            list(on_ray.answer(workspace_copy, TASK, candidate, batches, snapshot=snapshot, ids=rows.ids))
+    finally:
+        ray.shutdown()
