@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, evidence, findings, leaks, report
+from evaluation import answers, evidence, findings, leaks, on_ray, recording, report, unfinished
 from evaluation.findings import Standing
 from evaluation.measure import differences, measure
 from hotline import digests, keys, machine, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
 from hotline.policy import SitePolicy
-from hotline.records import ENVIRONMENT, LINEAGE_FILE, Evidence, Figure, LeakCheck, Lineage, ModelAddress, Verdict
+from hotline.records import LINEAGE_FILE, Evidence, Figure, LeakCheck, Lineage, ModelAddress, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+Place = Literal["here", "ray"]
+"""Where rows are answered: in this process, or by the actors of a Ray cluster."""
 log = logging.getLogger(__name__)
 
 
@@ -52,12 +55,21 @@ class _Case:
             return "first model"
         return "champion" if self.champion.digest == self.address.digest else "challenger"
 
+    @property
+    def systems(self) -> dict[str, ModelAddress]:
+        """Who answers the test rows, in one go."""
+        asked = {CANDIDATE: self.address}
+        return asked | ({CHAMPION: self.champion} if self.champion and self.standing == "challenger" else {})
 
-def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True) -> tuple[Entry, Verdict]:
+
+def judge(
+    settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True, on: Place = "here"
+) -> tuple[Entry, Verdict]:
     """The verdict on that version for the site's profile, signed by the gate's key, and its ledger entry.
 
-    Judged again with the same evidence, the recorded verdict is given back. Raises RefusedError when it cannot be
-    judged, IntegrityError when bytes differ, PolicyError without a gate key or when the policy has expired,
+    Judged again with the same evidence, the recorded verdict is given back; after an interruption, judging goes on.
+    Raises RefusedError when it cannot be judged, IntegrityError when bytes differ, PolicyError without a gate key or
+    when the policy has expired,
     UnavailableError without MLflow.
     """
     site = policy.load(settings.workspace)
@@ -69,8 +81,11 @@ def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bo
     case = _prepare(settings, client, task, site, address, ledger.read())
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     pace = answers.Pace()
-    verdict = _verdict(settings, client, case, file, pace, progress)
-    entry = _recorded(ledger.read(), verdict, site) or ledger.append(lambda chain: _current(chain, verdict), key)
+    with unfinished.evaluation(settings, task, case.systems, case.rows, evidence.libraries(), on) as kept:
+        verdict = _verdict(settings, client, case, file, pace, progress, kept, on)
+        entry = recording.standing(ledger.read(), verdict, site) or ledger.append(
+            lambda chain: recording.current(chain, verdict), key
+        )
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
@@ -156,16 +171,29 @@ def _evidence(case: _Case, file: Path) -> Evidence:
 
 
 def _verdict(
-    settings: Settings, client: MlflowClient, case: _Case, file: Path, pace: answers.Pace, progress: bool
+    settings: Settings,
+    client: MlflowClient,
+    case: _Case,
+    file: Path,
+    pace: answers.Pace,
+    progress: bool,
+    kept: unfinished.Evaluation,
+    on: Place,
 ) -> Verdict:
     """Answer, measure, decide; not signed yet. `pace` is told how fast the candidate answered."""
-    task, rows = case.task, case.rows
-    asked = {CANDIDATE: case.address}
-    if case.champion is not None and case.standing == "challenger":
-        asked[CHAMPION] = case.champion
+    task, rows, asked = case.task, case.rows, case.systems
+    elsewhere = partial(on_ray.answer, snapshot=case.snapshot.digest, ids=rows.ids) if on == "ray" else None
     said = {
         name: answers.answer_rows(
-            settings, client, task, address, rows.inputs, progress=progress, pace=pace if name == CANDIDATE else None
+            settings,
+            client,
+            task,
+            address,
+            rows.inputs,
+            progress=progress,
+            pace=pace if name == CANDIDATE else None,
+            keeper=kept.of(name),
+            answerer=elsewhere,
         )
         for name, address in asked.items()
     }
@@ -196,33 +224,3 @@ def _verdict(
         code=machine.revision(),
         hardware=machine.hardware(),
     )
-
-
-def _recorded(chain: Chain, verdict: Verdict, site: SitePolicy) -> Entry | None:
-    """The newest verdict on this version, when it says the same on the same evidence and has not expired.
-
-    When it was, by which commit and on which machine makes no other verdict.
-    """
-    entry, newest = next(iter(chain.verdicts(verdict.task, verdict.model.digest)), (None, None))
-    surroundings = {name: getattr(verdict, name) for name in ENVIRONMENT}
-    if entry is None or newest is None or newest.model_copy(update=surroundings) != verdict:
-        return None
-    ends = site.verdict_ends(newest.time)
-    if ends is not None and datetime.now(UTC) > ends:
-        return None
-    log.info("the same evidence was judged before: ledger entry %d of %s holds", entry.seq, newest.time)
-    return entry
-
-
-def _current(chain: Chain, verdict: Verdict) -> Verdict:
-    """The verdict, unless the champion it was judged against has changed meanwhile."""
-    champion = chain.champion(verdict.task)
-    now = champion.record.model.digest if champion else None
-    if now != verdict.previous_champion:
-        raise RefusedError(
-            f"{verdict.task}: the champion changed while this version was judged against the former one",
-            found=now,
-            expected=verdict.previous_champion or "no champion",
-            next=f"hotline judge {verdict.model.line}",
-        )
-    return verdict
