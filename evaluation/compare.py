@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from data.store import open_snapshot
+from data.store import Rows, open_snapshot
 from evaluation import answers, leaks
 from evaluation.gate import read_lineage
 from evaluation.measure import differences, measure
 from hotline import registry
 from hotline.errors import RefusedError
-from hotline.records import Figure, ModelAddress
+from hotline.records import Figure, Lineage, ModelAddress
 from hotline.settings import Settings
-from hotline.task import Task
+from hotline.task import Answer, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +31,9 @@ class System:
     differences: tuple[Figure, ...]
     note: str | None
     """Why its figures say nothing, such as test rows that it was trained on."""
+    answers: tuple[Answer, ...] = field(default=(), repr=False)
+    """One per test row."""
+    lineage: Lineage | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -45,6 +48,9 @@ class Comparison:
     test_rows: str
     rows: int
     systems: tuple[System, ...]
+    declared: Task = field(repr=False)
+    tested: Rows = field(repr=False)
+    """The test rows themselves."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`: every figure and every difference with its interval."""
@@ -126,10 +132,13 @@ def compare(settings: Settings, task: Task, addresses: Sequence[ModelAddress], *
             note = f"{error.what} ({error.found})"
         said = answers.answer_rows(settings, client, task, address, rows.inputs, progress=progress)
         paired = () if baseline is None else differences(task, rows.targets, baseline, said, rows)
-        systems.append(System(address, measure(task, rows.targets, said, rows), paired, note))
+        figures = measure(task, rows.targets, said, rows)
+        systems.append(System(address, figures, paired, note, tuple(said), lineage))
         baseline = baseline or said
     directions = {name: score.higher_is_better for name, score in task.scores.items()}
-    return Comparison(task.name, directions, snapshot.digest, rows.digest, len(rows), tuple(systems))
+    return Comparison(
+        task.name, directions, snapshot.digest, rows.digest, len(rows), tuple(systems), declared=task, tested=rows
+    )
 
 
 def _slice(figure: Figure) -> str:

@@ -72,6 +72,11 @@ class Settings(BaseModel):
         return self.workspace / "evaluation" / "cards"
 
     @property
+    def comparisons(self) -> Path:
+        """Where `compare` leaves its pages; they hold what callers said."""
+        return self.workspace / "evaluation" / "comparisons"
+
+    @property
     def champions_lock(self) -> Path:
         return self.workspace / "champions.lock"
 

@@ -1,4 +1,4 @@
-"""judge, promote, rollback, compare, verify, versions."""
+"""judge, promote, rollback, verify, versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (judge, promote, rollback, compare, verify, versions):
+    for command in (judge, promote, rollback, verify, versions):
         app.command()(command)
 
 
@@ -102,32 +102,6 @@ def rollback(task: Annotated[str, typer.Argument(help="A served task.")], reason
         output.note(
             f"{entry.record.model.line}@{entry.record.model.version} answers {task} again (entry {entry.seq})", "green"
         )
-
-
-def compare(
-    lines: Annotated[list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.")],
-    task: OneTask = None,
-    json: Json = False,
-) -> None:
-    """Compare candidates on the same test rows, with paired differences to the first."""
-    from evaluation.compare import compare as run
-    from hotline import settings
-    from hotline.errors import InputError
-
-    here = settings.load()
-    resolved = [resolve(here, line, task) for line in lines]
-    named = [[each.name for each in tasks] for tasks, _ in resolved]
-    shared = [each for each in resolved[0][0] if all(each.name in names for names in named)]
-    if len(resolved) < 2 or not shared:
-        found = "; ".join(", ".join(names) for names in named)
-        raise InputError("compare takes two or more versions of one task", found=found)
-    comparison = run(here, shared[0], [address for _, address in resolved])
-    if json:
-        output.as_json(comparison.as_dict())
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(comparison.table())
 
 
 def verify(
