@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from data.store import Rows, Snapshot, open_snapshot
 from evaluation import answers, findings, leaks, report
 from evaluation.findings import Standing
-from evaluation.measure import differences, measure, slice_columns, slice_values
+from evaluation.measure import slice_columns, slice_values
+from evaluation.planning import settles
+from evaluation.weighing import weigh_answers
 from hotline import digests, keys, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
@@ -150,17 +152,10 @@ def _verdict(
     }
     answers.save(file, rows.ids, said)
     said = answers.read(file, task, rows.ids, list(asked))
-    figures = measure(task, rows.targets, said[CANDIDATE], rows)
-    bars = task.bars[case.site.profile]
-    relative = [bar.score for bar in bars if bar.not_worse_than_champion_by is not None]
-    paired = (
-        differences(task, rows.targets, said[CHAMPION], said[CANDIDATE], rows, only=relative)
-        if CHAMPION in asked
-        else ()
-    )
+    weighed = weigh_answers(task, case.site.profile, rows, said[CANDIDATE], said.get(CHAMPION))
     everything = case.snapshot.rows()
     known = {column: sorted(set(slice_values(task, column, everything))) for column in slice_columns(task)}
-    found = findings.decide(task, case.site.profile, figures, paired, case.standing, known)
+    found = findings.decide(task, case.site.profile, weighed.figures, weighed.differences, case.standing, known)
     return Verdict(
         site=case.site.site,
         task=task.name,
@@ -169,7 +164,7 @@ def _verdict(
         model=case.address,
         outcome=findings.outcome(found),
         findings=found,
-        figures=figures,
+        figures=weighed.figures,
         evidence=Evidence(
             lineage=case.lineage,
             test_snapshot=case.snapshot.digest,
@@ -179,6 +174,8 @@ def _verdict(
         ),
         previous_champion=case.champion.digest if case.champion else None,
         libraries={name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest},
+        tests=weighed.tests,
+        settles=settles(task, case.site.profile, found, weighed.figures),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -45,6 +45,36 @@ class Finding(BaseModel):
     outcome: Outcome
     reason: str
     figure: Figure | None = None
+
+
+class Test(BaseModel):
+    """The claim that a score regressed there, tested; made when p after Holm's correction over all is at most 5 %."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    __test__: ClassVar[bool] = False  # pytest would collect it for its name
+
+    name: str
+    score: str
+    slice: str | None = None
+    value: str | None = None
+    difference: float
+    """Candidate − champion."""
+    p: float
+    p_holm: float
+    claimed: bool
+
+
+class Wanted(BaseModel):
+    """What would settle a bar without enough evidence: this many more test calls of that slice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bar: str
+    slice: str | None = None
+    value: str | None = None
+    calls_missing: int | None
+    """None when no practical number of calls would settle it."""
+    why: str
 
 
 class ModelAddress(BaseModel):
@@ -103,6 +133,8 @@ class Verdict(Record):
     evidence: Evidence
     previous_champion: Digest | None
     libraries: dict[str, str]
+    tests: tuple[Test, ...] = ()
+    settles: tuple[Wanted, ...] = ()
 
 
 class Promotion(Record):
