@@ -7,8 +7,8 @@ bars as shipped: `demo`, the demo's test split (4 dialects, 140 rows, as many ca
 `calls`, 200 calls for each of 4 dialects under the production profile. A pair is decided as the gate decides
 (evaluation.weighing, evaluation.findings), with another bootstrap seed per 50 pairs.
 
-Prints tables, and as last line one JSON object. `pass_worse`, `pass_identical` and `false_regression` are the worse of
-both designs. `power` is, in the design `calls`, the worse of 0.8 points more errors in one dialect and in all of them: of
+Prints tables, and as last line a JSON object. `pass_worse`, `pass_identical` and `false_regression` are the worse of
+both designs. `power` is, in the design `calls`, the worse of 0.8 points more errors in one dialect and in all: of
 not being passed and being told why, by a failed bar or a named regression. The columns `failed`, which is stricter, and
 `passed`, whose opposite is looser, stand beside it. Seconds are of the clock: nothing else should run.
 """

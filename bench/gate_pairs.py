@@ -4,7 +4,7 @@ Both systems hear the same calls. An utterance's errors are Poisson around CER �
 hard the utterance is × how well the system does on the call; the three factors are gamma with mean 1. The first two are
 shared, so errors are over-dispersed and correlated as those of two runs of one recipe. What two trainings of the demo's
 recogniser gave on its 560 test rows: errors per utterance correlate by 0.45, their variance is 0.8 to 2.3 times
-Poisson's, and the variance of a system's own factor on a caller is −0.008 [−0.049, 0.025], taken as 0.1². How much calls
+Poisson's, and the variance of a system's own factor on a caller is −0.008 [−0.049, 0.025], here 0.1². How much calls
 differ is assumed (the demo's are made by rule), and so is a call of 20 utterances of 15 characters: one or two minutes
 of a caller's speech.
 """

@@ -128,7 +128,7 @@ def _weights(kind: Weights, sums: Sequence[Any], resamples: int, seed: int) -> I
         yield from kind(clusters_n, max(1, CHUNK_CELLS // max(clusters_n, width)), resamples, seed)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _kept(kind: Weights, clusters_n: int, resamples: int, seed: int) -> tuple[Array, ...]:
     return tuple(kind(clusters_n, max(1, CHUNK_CELLS // clusters_n), resamples, seed))
 
