@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from data.store import Rows, Snapshot, open_snapshot
 from evaluation import answers, evidence, findings, leaks, on_ray, recording, report, unfinished
 from evaluation.findings import Standing
-from evaluation.measure import differences, measure
+from evaluation.planning import settles
+from evaluation.weighing import weigh_answers
 from hotline import digests, keys, machine, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
@@ -199,16 +200,9 @@ def _verdict(
     }
     answers.save(file, rows.ids, said)
     said = answers.read(file, task, rows.ids, list(asked))
-    figures = measure(task, rows.targets, said[CANDIDATE], rows)
-    bars = task.bars[case.site.profile]
-    relative = [bar.score for bar in bars if bar.not_worse_than_champion_by is not None]
-    paired = (
-        differences(task, rows.targets, said[CHAMPION], said[CANDIDATE], rows, only=relative)
-        if CHAMPION in asked
-        else ()
-    )
+    weighed = weigh_answers(task, case.site.profile, rows, said[CANDIDATE], said.get(CHAMPION))
     known = evidence.known_values(task, case.snapshot.rows(), case.shown_before, case.site.retired_slices)
-    found = findings.decide(task, case.site.profile, figures, paired, case.standing, known)
+    found = findings.decide(task, case.site.profile, weighed.figures, weighed.differences, case.standing, known)
     return Verdict(
         site=case.site.site,
         task=task.name,
@@ -217,10 +211,12 @@ def _verdict(
         model=case.address,
         outcome=findings.outcome(found),
         findings=found,
-        figures=figures,
+        figures=weighed.figures,
         evidence=_evidence(case, file),
         previous_champion=case.champion.digest if case.champion else None,
         libraries=evidence.libraries(),
         code=machine.revision(),
         hardware=machine.hardware(),
+        tests=weighed.tests,
+        settles=settles(task, case.site.profile, found, weighed.figures),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.measure import flat
+from evaluation.planning import write_wanted
 from hotline import digests
 from hotline.errors import IntegrityError
 from hotline.ledger import Chain, Entry
@@ -32,7 +33,7 @@ def folder(settings: Settings, line: str, task: str) -> Path:
 
 
 def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[str, float]) -> None:
-    """verdict.json with the ledger's entry beside it, and metrics.json as `dvc metrics` reads it.
+    """verdict.json with the ledger's entry beside it, metrics.json as `dvc metrics` reads it, and wanted.jsonl.
 
     Figures `beside` the verdict, such as `rtf`, are in metrics.json alone: they are measured, not judged.
     """
@@ -40,6 +41,7 @@ def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[st
     link = {name: value for name, value in asdict(entry).items() if name != "body"}
     _dump(place / VERDICT_FILE, {"ledger": link, "verdict": verdict.model_dump(mode="json")})
     _dump(place / METRICS_FILE, flat(verdict.figures) | dict(beside))
+    write_wanted(place, verdict)
 
 
 def check(chain: Chain, path: Path) -> Verdict:

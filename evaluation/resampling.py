@@ -68,6 +68,8 @@ def cluster_sums(statistics: Any, clusters: Clusters) -> Any:
         raise ValueError(f"{statistics.shape[0]} rows of statistics and {rows_n} of clusters")
     if not rows_n:
         raise ValueError("there are no rows to resample")
+    if isinstance(statistics, np.ndarray) and statistics.shape[1] <= DENSE_COLUMNS:
+        return np.column_stack([np.bincount(clusters, weights=column) for column in statistics.T])
     member = sparse.csr_array((np.ones(rows_n), (clusters, np.arange(rows_n))), shape=(int(clusters.max()) + 1, rows_n))
     sums = sparse.csr_array(member @ sparse.csr_array(statistics))
     return sums.toarray() if sums.shape[1] <= DENSE_COLUMNS else sums
@@ -82,8 +84,6 @@ def resample(
     """
     sums = [cluster_sums(statistics, clusters) for _, statistics in scores]
     drawn: list[list[Array]] = [[] for _ in scores]
-    if not sums:
-        raise ValueError("there are no scores to resample")
     for weights in _weights(_draws, sums, resamples, seed):
         for number, part in enumerate(_products(weights, sums)):
             drawn[number].append(scores[number][0].finish(part))
@@ -119,6 +119,8 @@ Weights = Callable[[int, int, int, int], Iterator[Array]]
 
 def _weights(kind: Weights, sums: Sequence[Any], resamples: int, seed: int) -> Iterator[Array]:
     """(r, C) at a time; the same for the same clusters, resamples and seed."""
+    if not sums:
+        raise ValueError("there is no score to resample")
     clusters_n, width = sums[0].shape[0], max(part.shape[1] for part in sums)
     if clusters_n * resamples <= KEPT_CELLS and width <= DENSE_COLUMNS:
         yield from _kept(kind, clusters_n, resamples, seed)
@@ -126,7 +128,7 @@ def _weights(kind: Weights, sums: Sequence[Any], resamples: int, seed: int) -> I
         yield from kind(clusters_n, max(1, CHUNK_CELLS // max(clusters_n, width)), resamples, seed)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _kept(kind: Weights, clusters_n: int, resamples: int, seed: int) -> tuple[Array, ...]:
     return tuple(kind(clusters_n, max(1, CHUNK_CELLS // clusters_n), resamples, seed))
 

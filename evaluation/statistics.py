@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,16 @@ def _percentiles(drawn: Array, clusters: Clusters) -> tuple[float, float]:
     The plain percentiles are too narrow: resamples of C clusters vary by (C − 1)/C of what they should, and by a
     normal distribution. With many clusters both are the same.
     """
-    size = max(effective_clusters(clusters), 1 + 1e-9)
-    widened = np.sqrt(size / (size - 1)) * student.ppf((1 + LEVEL) / 2, size - 1)
-    tail = 100 * float(norm.cdf(-widened))
+    tail = _tail(effective_clusters(clusters))
     low, high = np.percentile(drawn, [tail, 100 - tail])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=256)
+def _tail(clusters_n: float) -> float:
+    size = max(clusters_n, 1 + 1e-9)
+    widened = np.sqrt(size / (size - 1)) * student.ppf((1 + LEVEL) / 2, size - 1)
+    return 100 * float(norm.cdf(-widened))
 
 
 def _around(score: Score, estimate: float, drawn: Array, clusters: Clusters) -> Interval:

@@ -5,7 +5,7 @@ Fields are added, never changed, and what is added has a default: an entry of an
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -48,6 +48,36 @@ class Finding(BaseModel):
     outcome: Outcome
     reason: str
     figure: Figure | None = None
+
+
+class Test(BaseModel):
+    """The claim that a score regressed there, tested; made when p after Holm's correction over all is at most 5 %."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    __test__: ClassVar[bool] = False  # pytest would collect it for its name
+
+    name: str
+    score: str
+    slice: str | None = None
+    value: str | None = None
+    difference: float
+    """Candidate − champion."""
+    p: float
+    p_holm: float
+    claimed: bool
+
+
+class Wanted(BaseModel):
+    """What would settle a bar without enough evidence: this many more test calls of that slice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bar: str
+    slice: str | None = None
+    value: str | None = None
+    calls_missing: int | None
+    """None when no practical number of calls would settle it."""
+    why: str
 
 
 class ModelAddress(BaseModel):
@@ -154,6 +184,8 @@ class Verdict(Record):
     code: Revision | None = None
     """None outside of a git checkout."""
     hardware: Hardware | None = None
+    tests: tuple[Test, ...] = ()
+    settles: tuple[Wanted, ...] = ()
 
 
 class Approval(Record):

@@ -67,6 +67,17 @@ def print_verdict(verdict: Verdict) -> None:
     )
     rows = [(finding.outcome, finding.bar, _of(finding.figure), finding.reason) for finding in verdict.findings]
     output.table("", ("finding", "bar", "where", "reason"), rows)
+    for test in verdict.tests:
+        if test.claimed:
+            where = f"{test.slice}={test.value}" if test.slice else "all rows"
+            said = f"regressed: {test.score} of {where} by {abs(test.difference):.3f} (p {test.p_holm:.3g} after Holm)"
+            output.note(said, "red")
+    for want in verdict.settles:
+        needed = (
+            "no practical number of calls" if want.calls_missing is None else f"{want.calls_missing} more test calls"
+        )
+        where = f" of {want.slice}={want.value}" if want.slice else ""
+        output.note(f"would settle {want.bar}: {needed}{where} ({want.why})", "dim")
 
 
 def _of(figure: Figure | None) -> str:

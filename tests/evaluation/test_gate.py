@@ -122,9 +122,15 @@ def test_candidate_and_champion_answer_the_same_rows_in_one_go(
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     _, verdict = judge(fresh, easy, other)
     assert verdict.previous_champion == candidate.digest
-    (relative,) = [finding for finding in verdict.findings if "champion" in finding.bar]
-    assert relative.figure is not None and relative.figure.estimate == 0
-    assert "candidate − champion" in relative.reason
+    overall, *regions = [finding for finding in verdict.findings if "champion" in finding.bar]
+    assert overall.figure is not None and overall.figure.estimate == 0
+    assert "candidate − champion" in overall.reason
+    assert regions and all(finding.figure and finding.figure.estimate == 0 for finding in regions)
+    assert verdict.tests and not any(test.claimed for test in verdict.tests)
+    wanted = (fresh.verdicts / other.line / easy.name / "wanted.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["calls"] for line in wanted] == [
+        w.calls_missing for w in verdict.settles if w.calls_missing
+    ]
 
 
 def test_a_verdict_goes_stale_when_the_champion_changes(fresh: Settings, candidate: ModelAddress, easy: Task) -> None:
