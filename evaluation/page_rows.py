@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,8 @@ ALSO = ("dialect", "language", "region", "channel", "source", "label_source", "l
 """Columns to filter by, beside those that the task is broken down by."""
 MAX_VALUES = 300
 """A column with more values is nothing to choose from."""
+SEEKABLE_SAMPLES = 8 * 4096
+"""In eight blocks: Chromium 156 stops with "demuxer seek failed" in FLAC of three and fewer."""
 _OPERATIONS = {"equal": "=", "replace": "s", "delete": "d", "insert": "i"}
 
 
@@ -95,14 +97,14 @@ def worst_first(wrong: Sequence[Sequence[float]]) -> list[int]:
     return [int(row) for row in np.lexsort((np.arange(table.shape[1]), -table.max(axis=0), -lost))]
 
 
-def shown(comparison: Comparison, clips: int) -> dict[str, Any]:
-    """Everything about the rows, for the page: columns, texts, confidences, errors, and `clips` worst rows' sound."""
+def shown(comparison: Comparison, count: int) -> dict[str, Any]:
+    """What the page has of the rows: columns, texts, confidences, errors, and the sound of the `count` worst."""
     task, tested, systems = comparison.declared, comparison.tested, comparison.systems
     wrong = [errors(task, tested.targets, system.answers) for system in systems]
     order = worst_first(wrong)
     kept = sorted(order[:MAX_ROWS])
     length = max(SHORTEST_CUT, CHARACTERS // (max(len(kept), 1) * (2 * len(systems) + 3)))
-    sounds = _clips(task, tested, order[:clips])
+    sounds = clips(task, tested.inputs, {str(row): row for row in order[:count]}) if task.audio_field else {}
     return {
         "total": len(tested),
         "ids": [tested.ids[row] for row in kept],
@@ -110,7 +112,7 @@ def shown(comparison: Comparison, clips: int) -> dict[str, Any]:
         "texts": [_texts(task, tested, [system.answers[row] for system in systems], row, length) for row in kept],
         "confidence": [[round(1000 * system.answers[row].confidence) for row in kept] for system in systems],
         "errors": [[round(each[row], 4) for row in kept] for each in wrong],
-        "clips": {str(number): sounds[row] for number, row in enumerate(kept) if row in sounds},
+        "clips": {str(number): sounds[str(row)] for number, row in enumerate(kept) if str(row) in sounds},
     }
 
 
@@ -144,17 +146,16 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[:length] + "…"
 
 
-def _clips(task: Task, tested: Rows, rows: Sequence[int]) -> dict[int, str]:
-    """The rows' sound in base64."""
-    if not task.audio_field:
-        return {}
-    return {row: base64.b64encode(flac(getattr(tested.inputs[row], task.audio_field))).decode() for row in rows}
+def clips(task: Task, inputs: Sequence[Input], rows: Mapping[str, int]) -> dict[str, str]:
+    """The sound of these rows, by the names given, in base64."""
+    field = str(task.audio_field)
+    return {name: base64.b64encode(sound(getattr(inputs[row], field))).decode() for name, row in rows.items()}
 
 
-def flac(audio: Audio) -> bytes:
-    """The sound without loss, as browsers play it."""
+def sound(audio: Audio) -> bytes:
+    """The sound without loss, as browsers play it: FLAC, and WAV where FLAC's few blocks are too few to seek in."""
     import soundfile
 
-    sink = io.BytesIO()
-    soundfile.write(sink, audio.samples, audio.sample_rate_hz, format="FLAC", subtype="PCM_16")
+    sink, short = io.BytesIO(), len(audio.samples) < SEEKABLE_SAMPLES
+    soundfile.write(sink, audio.samples, audio.sample_rate_hz, format="WAV" if short else "FLAC", subtype="PCM_16")
     return sink.getvalue()

@@ -42,3 +42,11 @@ function languageButton(render) {
 }
 
 const showLanguage = () => { document.documentElement.lang = say("en", "zh-CN"); };
+
+// A clip that is on the page, if it is: WAV when it is short, else FLAC.
+function clipPlayer(name, properties) {
+  const clip = document.getElementById(`clip-${name}`);
+  if (!clip) return null;
+  const kind = clip.textContent.startsWith("UklG") ? "wav" : "flac";
+  return el("audio", { controls: true, src: `data:audio/${kind};base64,${clip.textContent}`, ...properties });
+}

@@ -70,10 +70,7 @@ function delta(data, row) {
   return el("span", { class: `badge ${change > 0 ? "bad" : "good"}` }, (change > 0 ? say("▼ worse", "▼ 变差") : say("▲ better", "▲ 变好")) + size);
 }
 
-function player(data, row) {
-  const sound = document.getElementById(`clip-${row}`);
-  return sound && el("audio", { controls: true, preload: "metadata", src: `data:audio/flac;base64,${sound.textContent}`, "aria-label": say(`recording of ${data.rows.ids[row]}`, `录音 ${data.rows.ids[row]}`) });
-}
+const player = (data, row) => clipPlayer(row, { preload: "metadata", "aria-label": say(`recording of ${data.rows.ids[row]}`, `录音 ${data.rows.ids[row]}`) });
 
 const tongue = (data, row) => {
   const dialect = "dialect" in data.rows.columns ? value(data, "dialect", row) : "";
