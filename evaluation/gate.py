@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, findings, leaks, report
+from evaluation import answers, findings, leaks, on_ray, report, unfinished
 from evaluation.findings import Standing
 from evaluation.measure import differences, measure, slice_columns, slice_values
 from hotline import digests, keys, policy, registry
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydantic", "rapidfuzz")
 CANDIDATE, CHAMPION = "candidate", "champion"
+Place = Literal["here", "ray"]
+"""Where rows are answered: in this process, or by the actors of a Ray cluster."""
 log = logging.getLogger(__name__)
 
 
@@ -52,12 +55,21 @@ class _Case:
             return "first model"
         return "champion" if self.champion.digest == self.address.digest else "challenger"
 
+    @property
+    def systems(self) -> dict[str, ModelAddress]:
+        """Who answers the test rows, in one go."""
+        asked = {CANDIDATE: self.address}
+        return asked | ({CHAMPION: self.champion} if self.champion and self.standing == "challenger" else {})
 
-def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True) -> tuple[Entry, Verdict]:
+
+def judge(
+    settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True, on: Place = "here"
+) -> tuple[Entry, Verdict]:
     """The verdict on that version for the site's profile, signed by the gate's key, and its ledger entry.
 
-    Judged again with the same evidence, the recorded verdict is given back. Raises RefusedError when it cannot be
-    judged, IntegrityError when bytes differ, PolicyError without a gate key, UnavailableError without MLflow.
+    Judged again with the same evidence, the recorded verdict is given back; after an interruption, judging goes on.
+    Raises RefusedError when it cannot be judged, IntegrityError when bytes differ, PolicyError without a gate key,
+    UnavailableError without MLflow.
     """
     site = policy.load(settings.workspace)
     refuse_without_bars(task, site)
@@ -70,8 +82,9 @@ def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bo
     )
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     pace = answers.Pace()
-    verdict = _verdict(settings, client, case, file, pace, progress)
-    entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
+    with unfinished.evaluation(settings, task, case.systems, case.rows, libraries(), on) as kept:
+        verdict = _verdict(settings, client, case, file, pace, progress, kept, on)
+        entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
@@ -134,17 +147,35 @@ def _prepare(
     return _Case(task, site, address, champion, lineage, snapshot, rows)
 
 
+def libraries() -> dict[str, str]:
+    """The versions of what answers and measures."""
+    return {name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest}
+
+
 def _verdict(
-    settings: Settings, client: MlflowClient, case: _Case, file: Path, pace: answers.Pace, progress: bool
+    settings: Settings,
+    client: MlflowClient,
+    case: _Case,
+    file: Path,
+    pace: answers.Pace,
+    progress: bool,
+    kept: unfinished.Evaluation,
+    on: Place,
 ) -> Verdict:
     """Answer, measure, decide; not signed yet. `pace` is told how fast the candidate answered."""
-    task, rows = case.task, case.rows
-    asked = {CANDIDATE: case.address}
-    if case.champion is not None and case.standing == "challenger":
-        asked[CHAMPION] = case.champion
+    task, rows, asked = case.task, case.rows, case.systems
+    elsewhere = partial(on_ray.answer, snapshot=case.snapshot.digest, ids=rows.ids) if on == "ray" else None
     said = {
         name: answers.answer_rows(
-            settings, client, task, address, rows.inputs, progress=progress, pace=pace if name == CANDIDATE else None
+            settings,
+            client,
+            task,
+            address,
+            rows.inputs,
+            progress=progress,
+            pace=pace if name == CANDIDATE else None,
+            keeper=kept.of(name),
+            answerer=elsewhere,
         )
         for name, address in asked.items()
     }
@@ -178,7 +209,7 @@ def _verdict(
             answers=digests.of_file(file),
         ),
         previous_champion=case.champion.digest if case.champion else None,
-        libraries={name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest},
+        libraries=libraries(),
     )
 
 

@@ -67,6 +67,11 @@ class Settings(BaseModel):
         return self.workspace / "evaluation" / "verdicts"
 
     @property
+    def cards(self) -> Path:
+        """Where `card` leaves model cards and certificates, a folder per version and one per task in it."""
+        return self.workspace / "evaluation" / "cards"
+
+    @property
     def champions_lock(self) -> Path:
         return self.workspace / "champions.lock"
 

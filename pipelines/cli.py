@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hotline.errors import HotlineError
-from pipelines.commands import corpora, models, site, texts, training
+from pipelines.commands import cards, corpora, models, site, texts, training
 from pipelines.commands import serving as endpoints
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
-for module in (site, corpora, training, models, endpoints):
+for module in (site, corpora, training, models, cards, endpoints):
     module.add_to(app)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Line = Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")]
 OneTask = Annotated[str | None, typer.Option("--task", help="One of the tasks it answers; default: every one.")]
+Place = Annotated[
+    Literal["here", "ray"], typer.Option("--on", help="Where rows are answered: on this machine, or on a Ray cluster.")
+]
 Reason = Annotated[str, typer.Option(help="Why; it is written into the ledger.")]
 COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"}
 
@@ -26,15 +29,15 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def judge(line: Line, task: OneTask = None, json: Json = False) -> None:
-    """Judge a candidate on the test split and write a signed verdict, one per task."""
+def judge(line: Line, task: OneTask = None, on: Place = "here", json: Json = False) -> None:
+    """Judge a candidate on the test split and write a signed verdict, one per task. Interrupted, it goes on."""
     from evaluation.gate import judge as run
     from hotline import settings
 
     here = settings.load()
     tasks, address = resolve(here, line, task)
     for each in tasks:
-        entry, verdict = run(here, each, address)
+        entry, verdict = run(here, each, address, on=on)
         if json:
             output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
             continue
