@@ -33,6 +33,17 @@ class Alignment:
     def errors(self) -> int:
         return sum(self.wrong) + sum(self.inserted)
 
+    @classmethod
+    def of_marks(cls, marks: str) -> Alignment:
+        """From a mark per step, as sclite writes them: C correct, S substituted, D deleted, I inserted.
+
+        Raises ValueError for another mark.
+        """
+        if unknown := set(marks) - set("CSDI"):
+            raise ValueError(f"not marks of an alignment: {sorted(unknown)}")
+        gaps = marks.replace("S", "C").replace("D", "C").split("C")
+        return cls(tuple(mark != "C" for mark in marks if mark != "I"), tuple(len(gap) for gap in gaps))
+
 
 def align(reference: Sequence[Hashable], said: Sequence[Hashable]) -> Alignment:
     """A shortest alignment, the one that error rates are counted in."""

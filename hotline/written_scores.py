@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hotline.label_scores import f1
+from hotline.scored_texts import scored_all
 from hotline.scores import Array, Score, mean
 from hotline.spoken_scores import words
 from hotline.task import Answer, Target
@@ -58,25 +59,30 @@ def _mean_of(figure: Callable[[str, str], float]) -> Callable[[Sequence[Target],
 
 def _ngram_counts(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
     """Per row and order: n-grams in common, of the answer, of the reference; (n, 3 orders)."""
-    return np.array([_ngrams(scored(a), scored(b)) for a, b in _texts(targets, answers)], dtype=np.float64)
+    references, said = zip(*_texts(targets, answers), strict=True)
+    pairs = zip(scored_all(references), scored_all(said), strict=True)
+    return np.array([_ngrams(a, b) for a, b in pairs], dtype=np.float64)
 
 
 def _ngrams(reference: str, said: str) -> list[int]:
+    """As sacrebleu counts them: an answer's n-grams that are longer than the reference do not count against it."""
     counts: list[int] = []
     for order in range(1, CHRF_ORDER + 1):
         a, b = (Counter(text[at : at + order] for at in range(len(text) - order + 1)) for text in (reference, said))
-        counts += [(a & b).total(), b.total(), a.total()]
+        counts += [(a & b).total(), b.total() if a else 0, a.total()]
     return counts
 
 
 def _chrf(sums: Array) -> Array:
-    """Mean F-beta over the orders that both sides have, over the corpus as sacrebleu's chrF2, in [0, 1]."""
+    """F-beta of the mean precision and the mean recall over the orders that both sides have: sacrebleu's, in [0, 1]."""
     common, said, reference = (sums[:, part::3] for part in range(3))
     both = (said > 0) & (reference > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall = common / said, common / reference
+        precision, recall = (
+            np.where(both, common / counts, 0.0).sum(axis=1) / both.sum(axis=1) for counts in (said, reference)
+        )
         f = (1 + CHRF_BETA**2) * precision * recall / (CHRF_BETA**2 * precision + recall)
-        return np.asarray(np.where(both & (common > 0), f, 0.0).sum(axis=1) / both.sum(axis=1))
+    return np.asarray(np.where(common.sum(axis=1) > 0, f, np.where(reference.sum(axis=1) > 0, 0.0, np.nan)))
 
 
 def _refusals(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
