@@ -104,29 +104,31 @@ def rollback(task: Annotated[str, typer.Argument(help="A served task.")], reason
 
 
 def compare(
-    lines: Annotated[list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.")],
+    lines: Annotated[
+        list[str], typer.Argument(help="Recipes, LINE@VERSION or endpoint:NAME; the first is the baseline.")
+    ],
+    endpoint: Annotated[
+        list[str] | None, typer.Option("--endpoint", help="Another hotline deployment, by its address; repeatable.")
+    ] = None,
     task: OneTask = None,
     json: Json = False,
 ) -> None:
     """Compare candidates on the same test rows, with paired differences to the first."""
     from evaluation.compare import compare as run
     from hotline import settings
-    from hotline.errors import InputError
+    from pipelines.commands.candidates import candidates
 
     here = settings.load()
-    resolved = [resolve(here, line, task) for line in lines]
-    named = [[each.name for each in tasks] for tasks, _ in resolved]
-    shared = [each for each in resolved[0][0] if all(each.name in names for names in named)]
-    if len(resolved) < 2 or not shared:
-        found = "; ".join(", ".join(names) for names in named)
-        raise InputError("compare takes two or more versions of one task", found=found)
-    comparison = run(here, shared[0], [address for _, address in resolved])
+    comparison = run(here, *candidates(here, lines, endpoint or (), task))
     if json:
         output.as_json(comparison.as_dict())
-    else:
-        from rich.console import Console
+        return
+    from rich.console import Console
 
-        Console(highlight=False).print(comparison.table())
+    Console(highlight=False).print(comparison.table())
+    for system in comparison.systems:
+        if system.usage:
+            output.note(f"{system.name}: {system.usage.words}")
 
 
 def verify(
@@ -167,10 +169,13 @@ def versions(
 def resolve(here: Settings, line: str, task: str | None = None) -> tuple[list[Task], ModelAddress]:
     """The version that a recipe's last run left, or LINE@VERSION of the registry, with the tasks that it answers.
 
-    With `task`, that one of them. Raises UnknownName.
+    With `task`, that one of them. Raises UnknownName, and RefusedError for an endpoint, which is no version.
     """
+    from evaluation.endpoints import refuse
     from hotline import registry, tasks
     from hotline.errors import UnknownName
+
+    refuse(line)
 
     name, _, version = line.partition("@")
     if version:
