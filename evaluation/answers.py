@@ -109,7 +109,7 @@ def answer_rows(
     batches = [Batch(start, inputs[start : start + BATCH_ROWS]) for start in range(0, len(inputs), BATCH_ROWS)]
     replies = {reply.start: reply for reply in (keeper.replies(batches) if keeper else ())}
     missing = [batch for batch in batches if batch.start not in replies]
-    with _bar(f"{address.line}@{address.version}", len(inputs), progress) as advance:
+    with bar(f"{address.line}@{address.version}", len(inputs), progress) as advance:
         advance(sum(len(reply.answers) for reply in replies.values()))
         for reply in (answerer or here)(settings, task, address, missing) if missing else ():
             if keeper is not None:
@@ -149,7 +149,7 @@ def loaded(settings: Settings, task: Task, address: ModelAddress) -> Callable[[B
 
 
 @contextmanager
-def _bar(name: str, total: int, progress: bool) -> Iterator[Any]:
+def bar(name: str, total: int, progress: bool) -> Iterator[Any]:
     """A bar on stderr that is gone when it is done; nothing where nobody watches."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -158,9 +158,9 @@ def _bar(name: str, total: int, progress: bool) -> Iterator[Any]:
     shown = progress and sys.stderr.isatty()
     with Progress(
         *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=not shown
-    ) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda rows: bar.advance(task, rows)
+    ) as shown_bar:
+        task = shown_bar.add_task(name, total=total)
+        yield lambda rows: shown_bar.advance(task, rows)
 
 
 def save(path: Path, ids: Sequence[str], answers: Mapping[str, Sequence[Answer]]) -> None:

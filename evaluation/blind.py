@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evaluation import page_rows
 from evaluation.compare import Comparison
-from evaluation.statistics import independent_clusters
+from evaluation.resampling import independent_clusters
 from hotline import digests
 from hotline.errors import InputError, IntegrityError, RefusedError
 from hotline.task import Target, Task
@@ -56,7 +56,7 @@ class Key(_Frozen):
     purpose: Purpose
     task: str
     names: dict[Literal["a", "b"], str]
-    digests: dict[Literal["a", "b"], str]
+    digests: dict[Literal["a", "b"], str | None]
     snapshot: str
     test_rows: str
     rows: int
@@ -106,7 +106,7 @@ def draw(comparison: Comparison, purpose: Purpose, rows: int | None, seed: int) 
         purpose=purpose,
         task=task.name,
         names={"a": a.name, "b": b.name},
-        digests={"a": a.address.digest, "b": b.address.digest},
+        digests={"a": a.digest, "b": b.digest},
         snapshot=comparison.test_snapshot,
         test_rows=comparison.test_rows,
         rows=len(tested),

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from evaluation import page_rows
 from evaluation.compare import Comparison, System
 from evaluation.page_background import Background, Site, bars, gather
-from hotline.records import Figure
+from hotline.records import Figure, ModelAddress
 from hotline.settings import Settings
 from hotline.text import SCORED
 
@@ -102,11 +102,12 @@ def _head(comparison: Comparison, site: Site, backgrounds: Sequence[Background])
 def _system(system: System, background: Background) -> dict[str, Any]:
     return {
         "name": system.name,
-        "digest": system.address.digest,
-        "run": system.address.run_id,
+        "digest": system.digest,
+        "run": system.address.run_id if isinstance(system.address, ModelAddress) else None,
         "run_address": background.run_address,
         "trained_on": system.lineage.snapshot if system.lineage else None,
         "note": system.note,
+        "usage": system.usage.words if system.usage else None,
         "champion": background.champion,
         "verdict": background.verdict,
         "figures": [_short(figure) for figure in system.figures],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evaluation.compare import Comparison
+from evaluation.endpoints import Endpoint
 from hotline import policy, registry
 from hotline.ledger import Chain, Ledger
 from hotline.records import ModelAddress
@@ -57,9 +58,12 @@ def gather(settings: Settings, comparison: Comparison) -> tuple[Site, list[Backg
 
 
 def _background(
-    chain: Chain, client: MlflowClient, tracking_uri: str, task: str, profile: Profile, address: ModelAddress
+    chain: Chain, client: MlflowClient, tracking_uri: str, task: str, profile: Profile, address: ModelAddress | Endpoint
 ) -> Background:
     from mlflow.exceptions import MlflowException
+
+    if not isinstance(address, ModelAddress):
+        return Background()  # an endpoint shows neither bytes nor runs
 
     verdict, champion = _verdict(chain, task, profile, address), chain.champion(task)
     stands = champion is not None and champion.record.model.digest == address.digest

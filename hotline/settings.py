@@ -67,6 +67,11 @@ class Settings(BaseModel):
         return self.workspace / "evaluation" / "verdicts"
 
     @property
+    def endpoints(self) -> Path:
+        """Declarations of other people's endpoints that versions are compared with."""
+        return self.workspace / "evaluation" / "endpoints"
+
+    @property
     def cards(self) -> Path:
         """Where `card` leaves model cards and certificates, a folder per version and one per task in it."""
         return self.workspace / "evaluation" / "cards"
@@ -121,6 +126,13 @@ def kept_environment(name: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+def secret(name: str) -> str:
+    """The environment variable that a declaration names for a key. Raises UnknownName when it is not set."""
+    if not os.environ.get(name):
+        raise UnknownName(f"the environment variable {name} is not set", next=f"export {name}=…")
+    return os.environ[name]
 
 
 def load(workspace: Path | None = None) -> Settings:

@@ -142,13 +142,14 @@ function verdictCard(data, system, number) {
     system.note ? el("p", { class: "warning" }, system.note) : null,
     verdict ? [open.length ? list(open) : null,
       passed.length ? el("details", { open: !open.length && passed.length <= 8 }, el("summary", {}, say(`${passed.length} findings passed`, `${passed.length} 项通过`)), list(passed)) : null]
+      : !system.digest ? el("p", { class: "soft small" }, say("An endpoint shows no bytes: it is compared, never judged or promoted.", "外部接口无法出示模型文件：只可对比，不能评审或上线。"), system.usage ? ` ${system.usage}` : "")
       : el("p", { class: "soft small" }, say(`hotline judge ${system.name} writes a verdict; a comparison entitles to nothing.`, `hotline judge ${system.name} 会写出评审结论；对比本身不构成上线依据。`)),
     el("dl", {}, facts(data, system).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
 function facts(data, system) {
   const verdict = system.verdict;
-  const run = system.run_address ? el("a", { href: system.run_address }, system.run) : el("code", {}, system.run);
+  const run = system.run_address ? el("a", { href: system.run_address }, system.run) : el("code", {}, system.run || "—");
   const other = verdict && (verdict.snapshot !== data.snapshot || verdict.rows !== data.test_rows);
   return [
     [say("MLflow run", "MLflow 运行"), run],

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines import output
-from pipelines.commands.models import OneTask, resolve
+from pipelines.commands.candidates import candidates
+from pipelines.commands.models import OneTask
 from pipelines.output import Json
 
 if TYPE_CHECKING:
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
     from evaluation.blind import Purpose
     from evaluation.review import Preference
     from evaluation.sheets import Exported
-    from hotline.records import ModelAddress
-    from hotline.settings import Settings
-    from hotline.task import Task
 
 Lines = Annotated[
-    list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.", metavar="A B…")
+    list[str],
+    typer.Argument(help="Recipes, LINE@VERSION or endpoint:NAME; the first is the baseline.", metavar="A B…"),
 ]
 A = Annotated[str, typer.Argument(help="A recipe or LINE@VERSION; usually the champion.", metavar="A")]
 B = Annotated[str, typer.Argument(help="The other one; usually the candidate.", metavar="B")]
@@ -42,6 +41,9 @@ def add_to(app: typer.Typer) -> None:
 
 def compare(
     lines: Lines,
+    endpoint: Annotated[
+        list[str] | None, typer.Option("--endpoint", help="Another hotline deployment, by its address; repeatable.")
+    ] = None,
     task: OneTask = None,
     html: Annotated[
         Path | None, typer.Option(help="The page; default: evaluation/comparisons/TASK-A-B.html.", metavar="FILE")
@@ -50,14 +52,13 @@ def compare(
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Compare versions on the same test rows, with paired differences to the first; writes a page, too."""
+    """Compare candidates on the same test rows, with paired differences to the first; writes a page, too."""
     from evaluation import page
     from evaluation.compare import compare as run
     from hotline import settings
 
     here = settings.load()
-    shared, addresses = same_task(here, lines, task)
-    comparison = run(here, shared, addresses)
+    comparison = run(here, *candidates(here, lines, endpoint or (), task))
     path = page.write(here, comparison, html, audio)
     if json:
         output.as_json({**comparison.as_dict(), "page": str(path)})
@@ -65,22 +66,12 @@ def compare(
         from rich.console import Console
 
         Console(highlight=False).print(comparison.table())
+        for system in comparison.systems:
+            if system.usage:
+                output.note(f"{system.name}: {system.usage.words}")
         output.note(f"page: {path}")
     if open:
         typer.launch(path.resolve().as_uri())
-
-
-def same_task(here: Settings, lines: Sequence[str], task: str | None) -> tuple[Task, list[ModelAddress]]:
-    """The first task that all of them answer, and their addresses. Raises InputError without one."""
-    from hotline.errors import InputError
-
-    resolved = [resolve(here, line, task) for line in lines]
-    named = [[each.name for each in tasks] for tasks, _ in resolved]
-    shared = [each for each in resolved[0][0] if all(each.name in names for names in named)]
-    if len(resolved) < 2 or not shared:
-        found = "; ".join(", ".join(names) for names in named)
-        raise InputError("compare takes two or more versions of one task", found=found)
-    return shared[0], [address for _, address in resolved]
 
 
 @review_app.command("export")
@@ -120,8 +111,7 @@ def _export(
 
     here = settings.load()
     sheets.refuse_other_kinds(out)
-    shared, addresses = same_task(here, lines, task)
-    made = sheets.export(run(here, shared, addresses), purpose, out, rows, seed)
+    made = sheets.export(run(here, *candidates(here, lines, (), task)), purpose, out, rows, seed)
     if json:
         output.as_json(made.as_dict())
     else:

@@ -166,10 +166,13 @@ def versions(
 def resolve(here: Settings, line: str, task: str | None = None) -> tuple[list[Task], ModelAddress]:
     """The version that a recipe's last run left, or LINE@VERSION of the registry, with the tasks that it answers.
 
-    With `task`, that one of them. Raises UnknownName.
+    With `task`, that one of them. Raises UnknownName, and RefusedError for an endpoint, which is no version.
     """
+    from evaluation.endpoints import refuse
     from hotline import registry, tasks
     from hotline.errors import UnknownName
+
+    refuse(line)
 
     name, _, version = line.partition("@")
     if version:
