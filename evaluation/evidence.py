@@ -26,10 +26,10 @@ def libraries() -> dict[str, str]:
     return {name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest}
 
 
-def splits(everything: Rows) -> dict[str, Digest]:
-    """Of the ids on each side of a snapshot."""
+def splits(ids: Sequence[str], sides_of: Sequence[str]) -> dict[str, Digest]:
+    """Of the ids on each side of a snapshot, given the side of each id."""
     sides: dict[str, list[str]] = {}
-    for id, split in zip(everything.ids, everything.splits, strict=True):
+    for id, split in zip(ids, sides_of, strict=True):
         sides.setdefault(split, []).append(digests.of_text(id))
     return {split: digests.of_set(ids) for split, ids in sorted(sides.items())}
 

@@ -157,13 +157,14 @@ def _prepare(
 
 
 def _evidence(case: _Case, file: Path) -> Evidence:
+    table = case.snapshot.table
     return Evidence(
         lineage=case.lineage,
         test_snapshot=case.snapshot.digest,
         test_rows=case.rows.digest,
         policy=case.site.digest,
         answers=digests.of_file(file),
-        splits=evidence.splits(case.snapshot.rows()),
+        splits=evidence.splits(table.column("id").to_pylist(), table.column("split").to_pylist()),
         bars=case.task.bars_digest(case.site.profile),
         adapter=evidence.adapter(case.address),
         merge_report=evidence.merge_report(case.address),

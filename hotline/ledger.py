@@ -158,7 +158,7 @@ class Ledger:
         signer, role = self.signers.with_key(public_key), ROLE_OF[kind]
         if signer is None or role not in signer.roles:
             raise RefusedError(
-                f"this key may not sign a {kind}",
+                f"this key may not sign {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
                 where="policy/signers.yaml",
                 found=f"{public_key[:16]}… with roles {', '.join(signer.roles) if signer else 'none'}",
                 expected=f"a signer with the role {role}",

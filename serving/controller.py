@@ -84,7 +84,7 @@ class Controller:
         try:
             chain = self._ledger.read()
         except HotlineError as error:
-            self._publish(self._map.model_copy(update={"trouble": str(error), "notes": self._notes()}))
+            self._publish(self._map.model_copy(update={"trouble": str(error), "notes": self.notes()}))
             return
         self._remember(chain)
         wanted, refused = self._examine(chain)
@@ -97,7 +97,7 @@ class Controller:
             else:
                 routes[task] = found.route()
         unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
-        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self._notes()))
+        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
         self._delete_unrouted()
 
     def _remember(self, chain: Chain) -> None:
@@ -107,7 +107,7 @@ class Controller:
         except OSError as error:
             log.warning("the head that is followed cannot be written down: %s", error)
 
-    def _notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """An expired policy stops nothing that is served."""
         expired = self._policy.expired
         return (f"{expired}; what was promoted before goes on",) if expired else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hotline import approvals
 from hotline.errors import RefusedError
@@ -64,6 +65,7 @@ def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> W
             expected="a promotion or a rollback",
             next=f"hotline promote {task}",
         )
+    _refuse_out_of_turn(chain, site, entry, record)
     found = chain.verdict(record.verdict)
     verdict = found[1] if found else None
     where = f"ledger entry {entry.seq}: {record.model.line}@{record.model.version}"
@@ -91,3 +93,25 @@ def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> W
     champion = Champion(entry, record)
     approvals.of_champion(chain, site, champion, found[0])
     return Warrant(champion, verdict)
+
+
+def _refuse_out_of_turn(chain: Chain, site: SitePolicy, entry: Entry, record: Promotion | Rollback) -> None:
+    """Raises RefusedError for a rollback to what never answered, and for a promotion after the policy had expired."""
+    earlier = [champion for champion in chain.history(record.task) if champion.entry.seq < entry.seq]
+    if isinstance(record, Rollback) and record.model not in [champion.record.model for champion in earlier]:
+        raise RefusedError(
+            f"{record.task}: a rollback names a version that was never its champion",
+            where=f"ledger entry {entry.seq}",
+            found=f"{record.model.line}@{record.model.version}",
+            expected="a champion before this one",
+            next=f"hotline history {record.task}",
+        )
+    day = datetime.fromisoformat(record.time).astimezone(UTC).date()
+    if isinstance(record, Promotion) and site.valid_until and day > site.valid_until:
+        raise RefusedError(
+            f"{record.task}: the promotion was signed after the site's policy had expired",
+            where=f"ledger entry {entry.seq}",
+            found=record.time,
+            expected=f"until {site.valid_until} (valid_until in policy/site.yaml)",
+            next="have policy/site.yaml reviewed and valid_until renewed, then start serving again",
+        )

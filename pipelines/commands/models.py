@@ -48,8 +48,11 @@ def judge(line: Line, task: OneTask = None, on: Place = "here", json: Json = Fal
 
 def _after(here: Settings, verdict: Verdict, line: str) -> str:
     """The next command: promote what passed, else look at it beside the champion, if there is one."""
+    from hotline import policy
     from hotline.ledger import Ledger
 
+    if verdict.outcome == "passed" and policy.load(here.workspace).approvals:
+        return f"hotline approve {line} --task {verdict.task} --key NAME --reason WHY, then hotline promote"
     if verdict.outcome == "passed":
         return f"hotline promote {line} --task {verdict.task}"
     champion = Ledger.of(here).read().champion(verdict.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hotline import settings as places
 from hotline.ledger import Entry, Ledger
 from hotline.records import LINEAGE_FILE, Evidence, Finding, Lineage, ModelAddress, Outcome, Verdict
 from hotline.settings import Settings
-from hotline.task import Answer, Profile
+from hotline.task import Answer, Profile, Task
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY, Category, TicketText
 
 LABELS = ("城建/路燈", "城建/道路", "環保/噪音", "環保/污水")
@@ -82,6 +82,51 @@ def table() -> Callable[..., Table]:
 @pytest.fixture(scope="session")
 def answers() -> Callable[..., list[Answer]]:
     return _answers
+
+
+@pytest.fixture(scope="session")
+def lineage() -> Lineage:
+    """Of the versions that `Site.version` makes."""
+    return LINEAGE
+
+
+@pytest.fixture
+def fresh(workspace_copy: Settings) -> Settings:
+    """A copy in which nothing was judged yet, whatever other tests did before it was made."""
+    for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock, workspace_copy.ledger_head):
+        path.unlink(missing_ok=True)
+    for path in workspace_copy.verdicts.glob("*/*/*"):
+        path.unlink()
+    return workspace_copy
+
+
+def _variant(
+    settings: Settings, address: ModelAddress, line: str, lineage: dict[str, Any] | None = None
+) -> ModelAddress:
+    """The same model as another version, with another lineage."""
+    client = registry.connect(settings.tracking_uri)
+    folder = settings.workspace / f"variant-{line}"
+    registry.fetch(client, address, settings.verified)
+    folder.mkdir()
+    for name in address.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((settings.verified / address.digest / name).read_bytes())
+    made = Lineage.model_validate_json((folder / LINEAGE_FILE).read_text()).model_copy(update=lineage or {})
+    (folder / LINEAGE_FILE).write_text(made.model_dump_json(indent=2))
+    run = client.create_run(client.get_run(address.run_id).info.experiment_id)
+    return registry.register(client, line, run.info.run_id, folder, {registry.TASK_TAG: TICKET_CATEGORY.name})
+
+
+@pytest.fixture(scope="session")
+def variant() -> Callable[..., ModelAddress]:
+    return _variant
+
+
+@pytest.fixture
+def easy() -> Task:
+    """The task with bars that any honest model of the small corpus passes."""
+    bars = tuple(replace(bar, at_least=0.1) if bar.at_least else bar for bar in TICKET_CATEGORY.bars["demo"])
+    return replace(TICKET_CATEGORY, bars={"demo": bars})
 
 
 @pytest.fixture(scope="session")

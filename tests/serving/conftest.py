@@ -21,7 +21,7 @@ from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.labels import LabelTree
 from hotline.ledger import Entry, Ledger
-from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
+from hotline.records import LINEAGE_FILE, Approval, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
@@ -110,6 +110,25 @@ class Site:
             site="test", task=task.name, time=NOW, model=model, verdict=verdict, previous_champion=None, reason="test"
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
+
+    def approve(self, model: ModelAddress, verdict: str, name: str, task: Task = TASK) -> Entry:
+        """An approval by that key, which is made and may approve from now on."""
+        path = self.settings.workspace / "policy" / "signers.yaml"
+        content = yaml.safe_load(path.read_text())
+        if not (self.settings.keys / f"{name}.key").is_file():
+            public = keys.create(self.settings.keys, name).public
+            content["signers"].append({"name": name, "public_key": public, "roles": []})
+        key = keys.load(self.settings.keys, name)
+        for signer in content["signers"]:
+            signer["roles"] += ["approver"] * (signer["public_key"] == key.public)
+        path.write_text(yaml.safe_dump(content))
+        record = Approval(site="test", task=task.name, time=NOW, model=model, verdict=verdict, reason="test")
+        return self.ledger.append(lambda _: record, key)
+
+    def policy(self, **more: Any) -> None:
+        """What a reviewed change of the policy file does."""
+        path = self.settings.workspace / "policy" / "site.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | more))
 
     def champion(self, number: int) -> ModelAddress:
         """A new version, judged and promoted."""
