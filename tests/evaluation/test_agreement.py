@@ -130,9 +130,9 @@ def test_totals_of_errors_are_those_of_sclite(score: Score, latin: float, tmp_pa
         assert theirs[:, :3].sum() == said["errors"] and ours[:, 3].sum() == said["units"]
         # a shortest alignment has the fewest errors; sclite's has the least cost, at 4 a substitution and 3 the others
         more = theirs[:, :3].sum(axis=1) - ours[:, :3].sum(axis=1)
-        assert (more >= 0).all() and more.sum() <= 0.001 * said["errors"]
-        if name == "a":
-            assert ours[:, :3].sum() == said["errors"]
+        assert (more >= 0).all() and more.sum() == 0
+        other = int((theirs[:, :3] != ours[:, :3]).any(axis=1).sum())
+        print(f"{score.name}: {said['errors']} errors in {said['units']} units of {PAIRS} pairs, {other} by other kinds")
 
 
 @needs_sctk
