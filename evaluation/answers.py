@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from evaluation import costs
 from hotline import families, registry
 from hotline.digests import canonical_json
 from hotline.errors import RefusedError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
-from hotline.task import Answer, Input, Task
+from hotline.task import Answer, Cost, Input, Task
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,6 +37,7 @@ SCHEMA = pa.schema(
         "answer": pa.string(),
         "confidence": pa.float64(),
         "alternatives": pa.string(),
+        "cost": pa.string(),
     }
 )
 
@@ -135,7 +137,10 @@ def loaded(settings: Settings, task: Task, address: ModelAddress) -> Callable[[B
     def reply(batch: Batch) -> Reply:
         began = time.perf_counter()
         try:
-            said = families.answer(family, model, batch.inputs, BATCH_ROWS)
+            if task.timed:
+                said = costs.answer_each(family, model, task, batch.inputs)
+            else:
+                said = families.answer(family, model, batch.inputs, BATCH_ROWS)
         except ValidationError as error:
             raise RefusedError(
                 f"{address.line}@{address.version}: the model does not answer as {task.name} declares",
@@ -184,6 +189,7 @@ def record(system: str, id: str, answer: Answer) -> dict[str, Any]:
         "answer": canonical_json(answer.target.model_dump(mode="json")),
         "confidence": answer.confidence,
         "alternatives": canonical_json([[t.model_dump(mode="json"), p] for t, p in answer.alternatives]),
+        "cost": canonical_json(answer.cost.model_dump(mode="json")) if answer.cost else None,
     }
 
 
@@ -213,6 +219,7 @@ def answer_of(task: Task, record: Mapping[str, Any]) -> Answer:
         target=task.target.model_validate_json(record["answer"]),
         confidence=record["confidence"],
         alternatives=tuple((task.target.model_validate(target), share) for target, share in alternatives),
+        cost=Cost.model_validate_json(record["cost"]) if record["cost"] else None,
     )
 
 

@@ -19,6 +19,7 @@ from hotline.errors import RefusedError
 from hotline.records import Figure, Lineage, ModelAddress
 from hotline.settings import Settings
 from hotline.task import Answer, Task
+from hotline.text import RULES_VERSION, SCORED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,6 +69,7 @@ class Comparison:
             "task": self.task,
             "test_snapshot": self.test_snapshot,
             "test_rows": self.test_rows,
+            "text_rules": {"version": RULES_VERSION, "digest": SCORED.digest},
             "rows": self.rows,
             "systems": [
                 {
@@ -88,10 +90,11 @@ class Comparison:
         from rich.table import Table
 
         first, *others = self.systems
-        caption = "\n".join(escape(f"{system.name}: {system.note}") for system in self.systems if system.note)
+        notes = [escape(f"{system.name}: {system.note}") for system in self.systems if system.note]
+        caption = "\n".join([*notes, f"[dim not bold]text rules {RULES_VERSION}, {SCORED.digest[:12]}[/]"])
         table = Table(
             title=f"{self.task}: {self.rows} test rows of snapshot {self.test_snapshot[:12]}, 95 % intervals",
-            caption=caption or None,
+            caption=caption,
             title_justify="left",
             caption_style="bold red",
             box=box.SIMPLE_HEAD,

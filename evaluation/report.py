@@ -74,7 +74,7 @@ def claimed(path: Path) -> str | None:
 def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, float]) -> None:
     """The overall figures, and those `beside` the verdict, as metrics of the version's run: `test/macro_f1` and so on.
 
-    Nothing decides by them.
+    The digest of the text rules they were counted by is the tag `text_rules`. Nothing decides by them.
     """
     from mlflow.entities import Metric
     from mlflow.exceptions import MlflowException
@@ -84,6 +84,7 @@ def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, flo
     metrics = [Metric(f"test/{name}", value, now, 0) for name, value in (flat(overall) | dict(beside)).items()]
     try:
         client.log_batch(verdict.model.run_id, metrics=metrics)
+        client.set_tag(verdict.model.run_id, "text_rules", verdict.libraries.get("text rules"))
     except MlflowException as error:
         log.warning("the verdict stands, but MLflow did not take its figures: %s", error)
 

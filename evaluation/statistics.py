@@ -83,6 +83,8 @@ def _around(score: Score, estimate: float, drawn: Array, clusters: Clusters) -> 
     elif flat and score.error_rate and estimate == 0:
         # no error in C clusters: as many clusters may be wrong elsewhere as C right-or-wrong ones would allow
         low, high = wilson(0.0, clusters_n)
+    elif flat and score.timed:
+        low, high = estimate, estimate  # memory that no answer changes is what it is
     elif flat:
         low, high = float("nan"), float("nan")
     else:
@@ -97,7 +99,7 @@ def _between(score: Score, difference: float, drawn: Array, clusters: Clusters) 
         unseen = 1 / (clusters_n + 2)
         error = float(np.hypot(error, unseen))
         low, high = min(low, difference - Z * unseen), max(high, difference + Z * unseen)
-    elif error < 1e-12:
+    elif error < 1e-12 and not score.timed:
         low, high = float("nan"), float("nan")
     return Interval(difference, low, high, error, clusters_n)
 

@@ -35,6 +35,8 @@ class Score:
     """The figure lies in [0, 1], whatever the rows: a share, or a mean of shares."""
     error_rate: bool = False
     """Errors per unit of a reference: 0 is perfect, and a row that is wholly wrong counts about 1."""
+    timed: bool = False
+    """It says what answers cost, not whether they are right: rows are answered one at a time and measured."""
 
     def __call__(self, targets: Sequence[Target], answers: Sequence[Answer]) -> float:
         """The figure over all rows. Raises ValueError when the two lengths differ or there are no rows."""

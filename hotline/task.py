@@ -94,12 +94,24 @@ class Row(Part):
     provenance: Provenance
 
 
+class Cost(Part):
+    """What answering one row took, on the machine that answered it."""
+
+    seconds: Annotated[float, Field(ge=0)]
+    audio_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Length of the recording; 0 without one."""
+    memory_gib: Annotated[float, Field(ge=0)]
+    gpu_memory_gib: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Answer(Part):
     """What a model says: a target, how sure it is, and what else it considered, best first."""
 
     target: SerializeAsAny[Target]
     confidence: Annotated[float, Field(ge=0, le=1)]
     alternatives: tuple[tuple[Target, float], ...] = ()
+    cost: Cost | None = None
+    """Measured for tasks with a score of it only, and never told to callers."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +206,11 @@ class Task:
             for mark in info.metadata
             if isinstance(mark, FromProvenance)
         }
+
+    @property
+    def timed(self) -> bool:
+        """Whether a score says what answers cost."""
+        return any(score.timed for score in self.scores.values())
 
     @property
     def audio_field(self) -> str | None:

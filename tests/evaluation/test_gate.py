@@ -22,6 +22,7 @@ from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY as TASK
+from hotline.text import SCORED
 
 
 def entries(settings: Settings) -> int:
@@ -208,6 +209,7 @@ def test_versions_are_compared_on_the_same_rows_with_paired_differences(
     comparison = compare(fresh, easy, [candidate, other])
     data = comparison.as_dict()
     assert data["rows"] == len(open_snapshot(fresh, TASK).rows("test"))
+    assert data["text_rules"]["digest"] == SCORED.digest and SCORED.digest[:12] in str(comparison.table().caption)
     first, second = data["systems"]
     assert first["differences"] == [] and first["note"] is None
     assert {difference["estimate"] for difference in second["differences"]} == {0}
