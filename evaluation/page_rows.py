@@ -16,7 +16,7 @@ from hotline.audio import Audio
 from hotline.digests import canonical_json
 from hotline.scores import Score
 from hotline.task import Answer, Input, Target, Task
-from hotline.text import scored
+from hotline.text import scored, scored_words
 
 Kind = Literal["labels", "transcripts", "texts", "values"]
 MAX_ROWS = 20_000
@@ -78,10 +78,13 @@ def _by_score(score: Score, targets: Sequence[Target], answers: Sequence[Answer]
 
 
 def alignment(reference: str, said: str) -> str:
-    """A shortest alignment as runs of same, substituted, deleted and inserted characters: `5=1s3=2d`."""
+    """A shortest alignment as runs of same, substituted, deleted and inserted characters: `5=1s3=2d`.
+
+    Blanks count as little as they do in the score.
+    """
     from rapidfuzz.distance import Levenshtein
 
-    runs = Levenshtein.opcodes(reference, said)
+    runs = Levenshtein.opcodes(reference.replace(" ", ""), said.replace(" ", ""))
     return "".join(
         f"{max(run.src_end - run.src_start, run.dest_end - run.dest_start)}{_OPERATIONS[run.tag]}" for run in runs
     )
@@ -136,8 +139,8 @@ def _texts(task: Task, tested: Rows, answers: Sequence[Answer], row: int, length
     given = _cut(input_text(task, tested.inputs[row]), length)
     if kind(task) != "transcripts":
         return [given, _cut(truth, length), None, [[_cut(text_of(task, a.target), length)] for a in answers]]
-    reference = _cut(scored(truth), length)
-    said = [(text_of(task, answer.target), _cut(scored(text_of(task, answer.target)), length)) for answer in answers]
+    reference = _cut(scored_words(truth), length)
+    said = [(text, _cut(scored_words(text), length)) for text in (text_of(task, answer.target) for answer in answers)]
     aligned = [[_cut(raw, length), plain, alignment(reference, plain)] for raw, plain in said]
     return [given, _cut(truth, length), reference, aligned]
 

@@ -72,14 +72,16 @@ function forestRow(data, score, axes, name, [figure, number]) {
   const y = (place, count) => (height * (place + 0.5)) / count;
   const pick = () => data.choose(figure[1], figure[2]);
   return el("tr", { class: name === null ? "all" : "" },
-    el("td", { class: "slice" }, name === null ? say("All rows", "全部样本") : el("button", { class: "button", onclick: pick, title: say("show these rows", "查看这些样本") }, figure[2])),
+    el("td", { class: "slice" }, name === null ? say("All rows", "全部样本") : el("button", { class: "button", onclick: pick, title: say("show these rows", "查看这些样本") }, figure[2]),
+      el("span", { class: "narrow soft small" }, `${figures.map((one) => figureText(score, one[5])).join(" → ")} · n ${figure[3].toLocaleString()}`)),
     el("td", { class: "count number" }, figure[3].toLocaleString()),
     figures.map((one, system) => el("td", { class: "value number", style: `color:${colour(system)}` }, figureText(score, one[5]))),
-    el("td", { class: "plot" }, plot(axes.own, height, limit.map((value) => [value, "bar-line"]),
+    el("td", { class: "plot own" }, plot(axes.own, height, limit.map((value) => [value, "bar-line"]),
       figures.map((one, system) => interval(axes.own, one, system, y(system, figures.length), figureText(score, one[5]))))),
     others.length ? el("td", { class: "plot" }, plot(axes.change, height, [[0, "zero"], ...(margin === null ? [] : [[score.higher ? -margin : margin, "bar-line"]])],
       others.map(([one, system], place) => interval(axes.change, one, system, y(place, others.length), differenceText(score, one))), zone)) : null,
-    others.length ? el("td", { class: "change number" }, others.map(([one]) => el("div", { class: direction(score, one) }, differenceText(score, one)))) : null);
+    others.length ? el("td", { class: "change number" }, others.map(([one, system]) => el("div", { class: direction(score, one) },
+      others.length > 1 ? el("span", { style: `color:${colour(system)};float:left` }, letter(system)) : null, differenceText(score, one)))) : null);
 }
 
 function forestTable(data) {
@@ -95,11 +97,12 @@ function forestTable(data) {
   return el("table", { class: "forest" },
     el("thead", {}, el("tr", {}, el("th", { class: "slice" }, say("slice", "切片")), el("th", { class: "count number" }, say("rows", "样本")),
       data.systems.map((_, number) => el("th", { class: "value number", style: `color:${colour(number)}` }, letter(number))),
-      el("th", { class: "plot" }, scoreName(score.name) + (score.share ? " %" : ""), axisLine(axes.own, text)),
+      el("th", { class: "plot own" }, scoreName(score.name) + (score.share ? " %" : ""), axisLine(axes.own, text)),
       many ? el("th", { class: "plot" }, el("div", { class: "sides" }, sides.map((side) => el("span", {}, side))), axisLine(axes.change, text)) : null,
       many ? el("th", { class: "change number" }, say("difference", "差值"), score.share ? say(", points", "（百分点）") : "") : null)),
     el("tbody", {}, found.map(([name, figures]) => [
-      name === null ? null : el("tr", { class: "group" }, el("td", { colspan: 4 + data.systems.length + (many ? 1 : 0) }, columnName(name))),
+      name === null ? null : el("tr", { class: "group" }, el("td", { class: "slice" }, columnName(name)), el("td", { class: "count" }), data.systems.map(() => el("td", { class: "value" })),
+        el("td", { class: "own" }), many ? [el("td", {}), el("td", { class: "change" })] : null),
       figures.map((figure) => forestRow(data, score, axes, name, figure))])));
 }
 

@@ -105,7 +105,7 @@ function bins(data, number) {
 
 function reliabilityFigure(data, number) {
   const side = 240, edge = 34, found = bins(data, number), most = Math.max(...found.map((bin) => bin.rows));
-  const x = (value) => edge + (side - edge - 8) * value, y = (value) => side - edge - (side - edge - 8) * value;
+  const x = (value) => edge + (side - edge - 14) * value, y = (value) => side - edge - (side - edge - 8) * value;
   const name = `${letter(number)} · ${data.systems[number].name}`;
   return el("figure", { class: "card" }, el("figcaption", { style: `color:${colour(number)}` }, name),
     draw("svg", { viewBox: `0 0 ${side} ${side}`, width: "100%", role: "img", "aria-label": say(`reliability of ${name}`, `${name} 的可靠性`) },

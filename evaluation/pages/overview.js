@@ -21,12 +21,18 @@ function title(data) {
     el("h1", {}, others.length ? [listed, el("span", { class: "versus" }, say(" against ", " 对比 ")),
       el("span", { style: `color:${colour(0)}` }, first.name)] : names),
     el("div", { class: "meta" },
-      el("span", {}, `${data.task} · ${data.summary}`),
+      el("span", {}, `${data.task} · ${taskSummary(data)}`),
       el("span", {}, say("test rows ", "测试样本 "), el("b", {}, data.rows.total.toLocaleString())),
       el("span", {}, say("snapshot ", "语料快照 "), code(data.snapshot)),
       el("span", {}, say("text rules ", "文本规则 "), code(data.text_rules)),
       el("span", {}, say("site ", "站点 "), `${data.site} (${data.profile})`),
       el("span", {}, data.made.replace("T", " ").replace("+00:00", " UTC"))));
+}
+
+// Summaries are English, with the Chinese name of the task in brackets at the end.
+function taskSummary(data) {
+  const [, chinese] = /[（(]([^()（）]*)[)）]\.?\s*$/.exec(data.summary) || [];
+  return say(data.summary, chinese || data.summary);
 }
 
 // Rows that got worse, better, or stayed, of one system against the first.
@@ -96,7 +102,7 @@ function overallTable(data) {
       data.systems.map((system, number) => {
         const change = number && overall(system.differences, score), own = overall(system.figures, score);
         return [el("td", { class: "number" }, own ? figureText(score, own[5]) : "—"),
-          number ? el("td", { class: `number ${change ? direction(score, change) : ""}` }, change ? differenceText(score, change) : "—") : null];
+          number ? el("td", { class: `number change ${change ? direction(score, change) : ""}` }, change ? differenceText(score, change) : "—") : null];
       }))))));
 }
 
@@ -121,7 +127,7 @@ function findingLine(data, finding) {
 // The figure in the reader's language; where there is none, the ledger's own words, which are beside it anyway.
 function reason(data, finding) {
   const figure = finding.figure, score = figure && data.scores.find((one) => one.name === figure.score);
-  if (!score || figure.estimate === null || !/\d rows of/.test(finding.reason)) return finding.reason;
+  if (!score || figure.estimate === null || !/\d rows of/.test(finding.reason)) return named(REASONS, finding.reason);
   const relative = finding.reason.startsWith("candidate");
   const short = [figure.score, null, null, figure.rows, figure.clusters, figure.estimate, figure.low, figure.high];
   const ends = figure.low === null ? "" : ` [${figureText(score, figure.low)}, ${figureText(score, figure.high)}]`;
@@ -141,7 +147,7 @@ function verdictCard(data, system, number) {
       system.champion ? el("span", { class: "badge" }, say("champion", "现任模型")) : null),
     system.note ? el("p", { class: "warning" }, system.note) : null,
     verdict ? [open.length ? list(open) : null,
-      passed.length ? el("details", { open: !open.length && passed.length <= 8 }, el("summary", {}, say(`${passed.length} findings passed`, `${passed.length} 项通过`)), list(passed)) : null]
+      passed.length ? el("details", { open: !open.length && passed.length <= 8 && data.systems.length < 3 }, el("summary", {}, say(`${passed.length} findings passed`, `${passed.length} 项通过`)), list(passed)) : null]
       : !system.digest ? el("p", { class: "soft small" }, say("An endpoint shows no bytes: it is compared, never judged or promoted.", "外部接口无法出示模型文件：只可对比，不能评审或上线。"), system.usage ? ` ${system.usage}` : "")
       : el("p", { class: "soft small" }, say(`hotline judge ${system.name} writes a verdict; a comparison entitles to nothing.`, `hotline judge ${system.name} 会写出评审结论；对比本身不构成上线依据。`)),
     el("dl", {}, facts(data, system).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));

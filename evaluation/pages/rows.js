@@ -4,6 +4,7 @@ const view = { system: 1, kind: "all", order: "worst", text: "", columns: {}, co
 
 const lost = (data, row) => data.rows.errors[view.system][row] - data.rows.errors[0][row];
 const value = (data, name, row) => data.rows.columns[name].values[data.rows.columns[name].codes[row]];
+const characters = (data, row) => [...data.rows.texts[row][2]].filter((one) => one !== " ").length;
 const hasClip = (row) => document.getElementById(`clip-${row}`) !== null;
 
 function searched(data, row) {
@@ -37,27 +38,35 @@ function chosen(data) {
   return data.rows.ids.map((_, row) => row).filter(fits).sort(ORDERS[view.order](data));
 }
 
+// Takes so many characters off a text; blanks come along, uncounted, as in the score.
+function taker(text) {
+  const characters = [...text];
+  let place = 0;
+  return (count) => {
+    const start = place;
+    for (let left = count; place < characters.length && (left > 0 || characters[place] === " "); place += 1) left -= characters[place] !== " ";
+    return characters.slice(start, place).join("");
+  };
+}
+
 // An alignment such as 5=1s3=2d as coloured text; a substituted character carries the reference above it.
 function aligned(reference, said, runs) {
-  const parts = [];
-  let from = 0, to = 0;
+  const parts = [], fromReference = taker(reference), fromSaid = taker(said);
   for (const [, length, kind] of runs.matchAll(/(\d+)([=sdi])/g)) {
-    const count = +length, meant = [...reference].slice(from, from + count).join(""), heard = [...said].slice(to, to + count).join("");
+    const meant = kind === "i" ? "" : fromReference(+length), heard = kind === "d" ? "" : fromSaid(+length);
     if (kind === "=") parts.push(heard);
     if (kind === "s") parts.push(el("span", { class: "sub", title: `${meant} → ${heard}` }, el("ruby", {}, heard, el("rt", {}, meant))));
-    if (kind === "d") parts.push(el("del", { class: "del", title: say("left out", "漏掉") }, meant));
+    if (kind === "d") parts.push(el("del", { class: "del", title: say("left out", "漏掉") }, meant.trimEnd()), meant.endsWith(" ") ? " " : "");
     if (kind === "i") parts.push(el("ins", { class: "ins", style: "text-decoration:none", title: say("added", "多出") }, heard));
-    if (kind !== "i") from += count;
-    if (kind !== "d") to += count;
   }
   return parts;
 }
 
 function result(data, row, number) {
-  const wrong = data.rows.errors[number][row], [, , reference] = data.rows.texts[row];
+  const wrong = data.rows.errors[number][row];
   const confidence = el("span", { class: "soft small", title: say("confidence", "置信度") }, ` ${(data.rows.confidence[number][row] / 10).toFixed(0)} %`);
   if (data.kind === "labels") return [el("span", { class: wrong ? "bad" : "good" }, wrong ? say("✗ wrong", "✗ 错") : say("✓ right", "✓ 对")), confidence];
-  if (data.kind === "transcripts") return el("span", { class: wrong ? "" : "good" }, wrong ? say(`${wrong} of ${[...reference].length} characters wrong`, `${[...reference].length} 字中错 ${wrong} 字`) : say("✓ no error", "✓ 无误"));
+  if (data.kind === "transcripts") return el("span", { class: wrong ? "" : "good" }, wrong ? say(`${wrong} of ${characters(data, row)} characters wrong`, `${characters(data, row)} 字中错 ${wrong} 字`) : say("✓ no error", "✓ 无误"));
   return el("span", { class: "soft" }, `${scoreName(data.scores[0].name)} ${decimals(100 * (data.scores[0].higher ? 1 - wrong : wrong), 1)}`);
 }
 
@@ -95,7 +104,7 @@ function article(data, row, rank) {
 function found(data, rows) {
   const counts = data.systems.length > 1 ? tally(data, view.system, rows) : null;
   const cer = (number) => {
-    const sums = rows.reduce(([wrong, length], row) => [wrong + data.rows.errors[number][row], length + [...data.rows.texts[row][2]].length], [0, 0]);
+    const sums = rows.reduce(([wrong, length], row) => [wrong + data.rows.errors[number][row], length + characters(data, row)], [0, 0]);
     return sums[1] ? percent(sums[0] / sums[1]) : "—";
   };
   const share = (number) => percent(rows.filter((row) => data.rows.errors[number][row] === 0).length / Math.max(1, rows.length));

@@ -17,6 +17,10 @@ const OUTCOMES = {
   passed: ["Passed", "通过", "good", "✓"], failed: ["Failed", "未通过", "bad", "✗"],
   "insufficient evidence": ["Insufficient evidence", "证据不足", "open", "?"],
 };
+const REASONS = {
+  "this version is the champion": ["this version is the champion", "该版本即现任模型"],
+  "first model of this task at this site: there is no champion to compare with": ["first model of this task at this site: there is no champion to compare with", "本站点该任务的首个模型，尚无现任模型可比"],
+};
 const named = (table, name) => (table[name] ? say(...table[name]) : name);
 const scoreName = (name) => named(SCORES, name);
 const columnName = (name) => named(COLUMNS, name);
@@ -43,7 +47,7 @@ function direction(score, [, , , , , , low, high]) {
 }
 
 function barText(bar, task) {
-  const score = scoreName(bar.score);
+  const score = scoreName(bar.score) + (language === "zh" && /[\w）]$/.test(scoreName(bar.score)) ? " " : "");
   const each = bar.slice ? say(` in every ${columnName(bar.slice).toLowerCase()}`, "") : "";
   const every = bar.slice ? `每个${columnName(bar.slice)}：` : "";
   const share = (task.scores.find((one) => one.name === bar.score) || {}).share;
