@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, findings, leaks, on_ray, report, unfinished
+from evaluation import answers, findings, leaks, on_ray, plots, report, unfinished
 from evaluation.findings import Standing
 from evaluation.measure import differences, measure, slice_columns, slice_values
 from hotline import digests, keys, policy, registry
@@ -182,6 +182,7 @@ def _verdict(
     answers.save(file, rows.ids, said)
     said = answers.read(file, task, rows.ids, list(asked))
     figures = measure(task, rows.targets, said[CANDIDATE], rows)
+    plots.write(file.parent, task, rows.targets, said[CANDIDATE], figures)
     bars = task.bars[case.site.profile]
     relative = [bar.score for bar in bars if bar.not_worse_than_champion_by is not None]
     paired = (
