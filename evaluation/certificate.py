@@ -139,7 +139,7 @@ def _alone(judged: Judged) -> tuple[str, str] | None:
     if before is None:
         return "首个模型，无可比对象", "first model: there was no champion to compare with"
     if before == judged.verdict.model.digest:
-        return "被评版本即现役模型", "this version was the champion itself"
+        return "被评版本即现任模型", "this version was the champion itself"
     return None
 
 
@@ -156,7 +156,7 @@ def _zh(bar: Bar) -> str:
     score += " " if score[-1].isascii() else ""
     over = f"每个{COLUMNS.get(bar.slice, bar.slice)}的" if bar.slice else ""
     if bar.not_worse_than_champion_by is not None:
-        return f"{over}{score}比现役模型差不超过 {100 * bar.not_worse_than_champion_by:g} 个百分点"
+        return f"{over}{score}比现任模型差不超过 {100 * bar.not_worse_than_champion_by:g} 个百分点"
     limit = bar.at_least if bar.at_least is not None else bar.at_most or 0.0
     return f"{over}{score}{'不低于' if bar.at_least is not None else '不高于'} {100 * limit:g} %"
 

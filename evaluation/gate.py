@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, evidence, findings, leaks, on_ray, recording, report, unfinished
+from evaluation import answers, evidence, findings, leaks, on_ray, plots, recording, report, unfinished
 from evaluation.findings import Standing
 from evaluation.planning import settles
 from evaluation.weighing import weigh_answers
@@ -202,6 +202,7 @@ def _verdict(
     answers.save(file, rows.ids, said)
     said = answers.read(file, task, rows.ids, list(asked))
     weighed = weigh_answers(task, case.site.profile, rows, said[CANDIDATE], said.get(CHAMPION))
+    plots.write(file.parent, task, rows.targets, said[CANDIDATE], weighed.figures)
     known = evidence.known_values(task, case.snapshot.rows(), case.shown_before, case.site.retired_slices)
     found = findings.decide(task, case.site.profile, weighed.figures, weighed.differences, case.standing, known)
     return Verdict(

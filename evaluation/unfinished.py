@@ -118,7 +118,8 @@ def evaluation(
 
 def _digest(task: Task, systems: Mapping[str, ModelAddress], rows: Rows, libraries: Mapping[str, str], on: str) -> str:
     """Of everything that decides what is answered."""
-    asked = [[id, given.model_dump(mode="json")] for id, given in zip(rows.ids, rows.inputs, strict=True)]
+    pairs = zip(rows.ids, rows.inputs, strict=True)
+    asked = [digests.of_value([id, given.model_dump(mode="json")]) for id, given in pairs]
     return digests.of_value(
         {
             "systems": {name: address.digest for name, address in systems.items()},

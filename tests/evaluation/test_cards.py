@@ -97,7 +97,7 @@ def test_the_one_who_promoted_is_on_the_certificate_of_what_answers(
     assert "尚未或不再应答本任务" in words(certificate.page(found))
     promote(site.settings, TASK, found.verdict.model, "as agreed in the meeting")
     said = words(certificate.page(judged.find(site.settings, TASK, found.verdict.model)))
-    assert "现役，正在应答本任务" in said
+    assert "现任，正在应答本任务" in said
     assert "operator" in said and "as agreed in the meeting" in said
 
 
