@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,8 +96,7 @@ def fresh(workspace_copy: Settings) -> Settings:
     """A copy in which nothing was judged yet, whatever other tests did before it was made."""
     for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock, workspace_copy.ledger_head):
         path.unlink(missing_ok=True)
-    for path in workspace_copy.verdicts.glob("*/*/*"):
-        path.unlink()
+    shutil.rmtree(workspace_copy.verdicts, ignore_errors=True)
     return workspace_copy
 
 

@@ -42,7 +42,7 @@ def judge(site: Any) -> Callable[[Outcome], Judged]:
         address = site.version()
         regions = [figure("accuracy", 0.8 + number / 200, "region", name) for number, name in enumerate(REGIONS, 1)]
         few = figure("accuracy", 0.5, "channel", "app", 7)
-        first, second, third = (bar.words() for bar in TASK.bars["demo"])
+        first, second, third, *_ = (bar.words() for bar in TASK.bars["demo"])
         lineage = Lineage(declarations={}, snapshot=ZERO, recipe=ZERO, code=ZERO, base=None)
         verdict = Verdict(
             site=site.name,

@@ -100,8 +100,9 @@ def test_a_district_that_vanished_from_the_corpus_is_missed_until_the_policy_ret
     assert "香江区" not in open_snapshot(fresh, TASK).rows().provenance["region"]
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     _, verdict = judge(fresh, easy, other)
-    (missing,) = [found for found in verdict.findings if found.figure and found.figure.value == "香江区"]
-    assert (missing.outcome, missing.reason) == ("insufficient evidence", "no test row with region 香江区")
+    missing = [found for found in verdict.findings if found.figure and found.figure.value == "香江区"]
+    found = {(each.outcome, each.reason) for each in missing}
+    assert found == {("insufficient evidence", "no test row with region 香江区")}
     assert verdict.outcome == "insufficient evidence"
     path = fresh.workspace / "policy" / "site.yaml"
     path.write_text(path.read_text(encoding="utf-8") + "retired_slices: {region: [香江区]}\n", encoding="utf-8")

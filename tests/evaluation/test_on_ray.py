@@ -33,7 +33,8 @@ def two_nodes() -> Iterator[str]:
 
 def judged(here: Settings, *how: str, **environment: str) -> tuple[bytes, Verdict]:
     """The bytes of the answers, and the verdict, of a first judgement."""
-    (here.state / "ledger.db").unlink(missing_ok=True)
+    for path in (here.state / "ledger.db", here.ledger_head):
+        path.unlink(missing_ok=True)
     shutil.rmtree(here.verdicts, ignore_errors=True)
     command = [str(Path(sys.executable).parent / "hotline"), "--workspace", str(here.workspace), "judge", "tickets"]
     told = {**os.environ, "OMP_NUM_THREADS": "1", **environment}

@@ -145,7 +145,7 @@ def test_the_annotation_queue_gets_a_line_per_slice_that_lacks_calls(tmp_path: P
 def unjudged(workspace: Settings, tmp_path: Path) -> Settings:
     """A copy of the workspace in which nothing was judged."""
     folder = tmp_path / "copy"
-    shutil.copytree(workspace.workspace, folder, ignore=shutil.ignore_patterns("ledger.db*", "mlflow*", "artifacts"))
+    shutil.copytree(workspace.workspace, folder, ignore=shutil.ignore_patterns("ledger.*", "mlflow*", "artifacts"))
     return places.load(folder)
 
 

@@ -56,7 +56,7 @@ def fresh(workspace_copy: Settings, candidate: ModelAddress) -> Settings:
 
 
 def forget(here: Settings) -> None:
-    for path in (here.state / "ledger.db", here.champions_lock):
+    for path in (here.state / "ledger.db", here.champions_lock, here.ledger_head):
         path.unlink(missing_ok=True)
     shutil.rmtree(here.verdicts, ignore_errors=True)
 
