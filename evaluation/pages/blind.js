@@ -56,7 +56,7 @@ function render(data) {
   const item = data.items[state.place], done = data.items.filter(isDone).length;
   $("#page").replaceChildren(el("main", {},
     el("div", { class: "row spread" }, el("h1", {}, question(data)), languageButton(() => render(data))),
-    el("p", { class: "soft" }, data.summary),
+    el("p", { class: "soft" }, taskSummary(data)),
     el("div", { class: "bar", role: "progressbar", "aria-valuenow": done, "aria-valuemax": data.items.length, "aria-label": say("answered", "已答") }, el("i", { style: `width:${(100 * done) / data.items.length}%` })),
     el("div", { class: "row spread soft small" }, el("span", {}, `${state.place + 1} / ${data.items.length}`), el("span", { id: "done" }, say(`${done} answered`, `已答 ${done}`))),
     clipPlayer(item.item, { "aria-label": say("recording", "录音") }),

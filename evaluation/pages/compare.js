@@ -9,13 +9,13 @@ function render(data) {
   };
   data.chooseConfusion = (truth, said) => { Object.assign(view, { confusion: [truth, said], columns: {}, kind: "all", text: "", page: 0 }); data.showRows(); };
   const sections = [summary(data), verdicts(data), slices(data), training(data), labelsView(data), rowsView(data)].filter(Boolean);
-  const names = { summary: say("Overview", "概览"), verdicts: say("Verdicts", "评审结论"), slices: say("Slices", "切片"), training: say("Training", "训练"), labels: say("Labels", "分类"), rows: say("Rows", "逐条") };
+  const names = { summary: say("Overview", "概览"), verdicts: say("Verdicts", "裁决"), slices: say("Slices", "切片"), training: say("Training", "训练"), labels: say("Labels", "分类"), rows: say("Rows", "逐条") };
   const page = $("#page");
   page.replaceChildren(
     el("div", { class: "top" }, el("nav", { "aria-label": say("Sections", "章节") }, sections.map((section) => el("a", { href: `#${section.id}` }, names[section.id]))),
       el("button", { onclick: () => print() }, say("Print", "打印")), languageButton(() => render(data))),
     el("main", {}, title(data), sections, el("footer", {},
-      say("A comparison entitles to nothing: a version is promoted on a signed verdict alone. This page holds what callers said; keep it as you keep the corpus. Test rows ", "对比本身不构成上线依据：只有签名的评审结论才能让版本上线。本页含来电内容，请按语料的要求保管。测试样本摘要 "), code(data.test_rows))));
+      say("A comparison entitles to nothing: a version is promoted on a signed verdict alone. This page holds what callers said; keep it as you keep the corpus. Test rows ", "对比本身不构成上线依据：只有签名裁决才能让版本上线。本页含来电内容，请按语料的要求保管。测试行摘要 "), code(data.test_rows))));
   page.removeAttribute("aria-busy");
 }
 

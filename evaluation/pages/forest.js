@@ -72,7 +72,7 @@ function forestRow(data, score, axes, name, [figure, number]) {
   const y = (place, count) => (height * (place + 0.5)) / count;
   const pick = () => data.choose(figure[1], figure[2]);
   return el("tr", { class: name === null ? "all" : "" },
-    el("td", { class: "slice" }, name === null ? say("All rows", "全部样本") : el("button", { class: "button", onclick: pick, title: say("show these rows", "查看这些样本") }, figure[2]),
+    el("td", { class: "slice" }, name === null ? say("All rows", "全部行") : el("button", { class: "button", onclick: pick, title: say("show these rows", "查看这些行") }, figure[2]),
       el("span", { class: "narrow soft small" }, `${figures.map((one) => figureText(score, one[5])).join(" → ")} · n ${figure[3].toLocaleString()}`)),
     el("td", { class: "count number" }, figure[3].toLocaleString()),
     figures.map((one, system) => el("td", { class: "value number", style: `color:${colour(system)}` }, figureText(score, one[5]))),
@@ -95,7 +95,7 @@ function forestTable(data) {
   const sides = score.higher ? [say("← worse", "← 变差"), say("better →", "变好 →")] : [say("← better", "← 变好"), say("worse →", "变差 →")];
   const many = data.systems.length > 1;
   return el("table", { class: "forest" },
-    el("thead", {}, el("tr", {}, el("th", { class: "slice" }, say("slice", "切片")), el("th", { class: "count number" }, say("rows", "样本")),
+    el("thead", {}, el("tr", {}, el("th", { class: "slice" }, say("slice", "切片")), el("th", { class: "count number" }, say("rows", "行数")),
       data.systems.map((_, number) => el("th", { class: "value number", style: `color:${colour(number)}` }, letter(number))),
       el("th", { class: "plot own" }, scoreName(score.name) + (score.share ? " %" : ""), axisLine(axes.own, text)),
       many ? el("th", { class: "plot" }, el("div", { class: "sides" }, sides.map((side) => el("span", {}, side))), axisLine(axes.change, text)) : null,
@@ -122,8 +122,8 @@ function slices(data) {
     el("div", { class: "heading" }, el("h2", {}, say("Slices", "切片")), el("div", { class: "controls" },
       choice(say("Score", "指标"), data.scores.map((score) => [score.name, scoreName(score.name)]), forest.score, set("score"), "forest-score"),
       choice(say("Slice by", "切片方式"), [["", say("everything", "全部")], ...columns.map((name) => [name, columnName(name)])], forest.column, set("column"), "forest-column"),
-      choice(say("Order", "排序"), [["name", say("by name", "按名称")], ["worst", say("worst first", "变差最多在前")], ["rows", say("most rows first", "样本多在前")]], forest.sorted, set("sorted"), "forest-order"))),
+      choice(say("Order", "排序"), [["name", say("by name", "按名称")], ["worst", say("worst first", "变差最多在前")], ["rows", say("most rows first", "行数多在前")]], forest.sorted, set("sorted"), "forest-order"))),
     el("div", { class: "card" }, holder, el("p", { class: "soft small", style: "margin-top:.6rem" }, say(
       "Whiskers are 95 % intervals; differences are paired, on the same rows, resampled by call and caller. Dashed red: a bar of this site; shaded: worse than the margin allowed over all rows.",
-      "须线为 95 % 置信区间；差值为同一样本上的配对差，按来电与来电人整群重抽样。红色虚线：本站点的门槛；阴影：超出总体允许的差距。"))));
+      "须线为 95 % 置信区间；差值为同一行上的配对差，按来电与来电人整群重抽样。红色虚线：本站点的门槛；阴影：超出总体允许的差距。"))));
 }

@@ -20,7 +20,7 @@ function confusionTable(data) {
   const last = data.systems.length - 1, change = (one) => one.counts[last] - one.counts[0];
   const all = confusions(data).sort((a, b) => change(b) - change(a) || Math.max(...b.counts) - Math.max(...a.counts));
   const line = (one) => el("tr", {},
-    el("td", {}, el("button", { class: "button", onclick: () => data.chooseConfusion(one.truth, one.said), title: say("show these rows", "查看这些样本") },
+    el("td", {}, el("button", { class: "button", onclick: () => data.chooseConfusion(one.truth, one.said), title: say("show these rows", "查看这些行") },
       one.truth, el("span", { class: "arrow", "aria-label": say("taken for", "被判为") }, "→"), one.said)),
     one.counts.map((count, number) => el("td", { class: "number", style: `color:${colour(number)}` }, count)),
     last ? el("td", { class: `number ${change(one) > 0 ? "bad" : change(one) < 0 ? "good" : ""}` }, (change(one) > 0 ? "+" : "") + decimals(change(one), 0)) : null);
@@ -63,7 +63,7 @@ function branchView(node) {
 
 function treeCard(data) {
   return el("div", { class: "card" }, el("h3", {}, say("Right, by branch of the tree", "各分支的正确率")),
-    el("p", { class: "soft small" }, say("Rows of the branch, and the share whose whole label is right; the branch that lost most comes first.", "该分支的样本数与完整标签正确的比例；下降最多的在前。")),
+    el("p", { class: "soft small" }, say("Rows of the branch, and the share whose whole label is right; the branch that lost most comes first.", "该分支的行数与完整标签正确的比例；下降最多的在前。")),
     el("div", { class: "tree", style: `--systems:${data.systems.length}` }, branchView(branches(data))));
 }
 
@@ -125,7 +125,7 @@ function reliabilityFigure(data, number) {
 function labelsView(data) {
   if (data.kind !== "labels") return null;
   const deep = data.rows.texts.some(([, truth]) => truth.includes("/"));
-  const part = data.rows.ids.length < data.rows.total ? el("p", { class: "soft small" }, say(`Of the ${data.rows.ids.length} rows on this page.`, `仅统计本页所含 ${data.rows.ids.length} 条样本。`)) : null;
+  const part = data.rows.ids.length < data.rows.total ? el("p", { class: "soft small" }, say(`Of the ${data.rows.ids.length} rows on this page.`, `仅统计本页所含的 ${data.rows.ids.length} 行。`)) : null;
   return el("section", { id: "labels" }, el("div", { class: "heading" }, el("h2", {}, say("Labels", "分类"))), part,
     el("div", { class: "two" }, confusionTable(data), deep ? treeCard(data) : null), matrices(data),
     el("h3", { style: "margin-top:1.2rem" }, say("Reliability: is a confidence of 80 % right in 80 of 100?", "可靠性：置信度 80 % 的回答，是否 100 条中有 80 条正确？")),

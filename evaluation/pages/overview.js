@@ -22,17 +22,11 @@ function title(data) {
       el("span", { style: `color:${colour(0)}` }, first.name)] : names),
     el("div", { class: "meta" },
       el("span", {}, `${data.task} · ${taskSummary(data)}`),
-      el("span", {}, say("test rows ", "测试样本 "), el("b", {}, data.rows.total.toLocaleString())),
+      el("span", {}, say("test rows ", "测试行 "), el("b", {}, data.rows.total.toLocaleString())),
       el("span", {}, say("snapshot ", "语料快照 "), code(data.snapshot)),
       el("span", {}, say("text rules ", "文本规则 "), code(data.text_rules)),
       el("span", {}, say("site ", "站点 "), `${data.site} (${data.profile})`),
       el("span", {}, data.made.replace("T", " ").replace("+00:00", " UTC"))));
-}
-
-// Summaries are English, with the Chinese name of the task in brackets at the end.
-function taskSummary(data) {
-  const [, chinese] = /[（(]([^()（）]*)[)）]\.?\s*$/.exec(data.summary) || [];
-  return say(data.summary, chinese || data.summary);
 }
 
 // Rows that got worse, better, or stayed, of one system against the first.
@@ -93,7 +87,7 @@ function changedSlices(data, number) {
 
 function overallTable(data) {
   return el("div", { class: "scroll" }, el("table", {},
-    el("thead", {}, el("tr", {}, el("th", {}, say("all rows", "全部样本")),
+    el("thead", {}, el("tr", {}, el("th", {}, say("all rows", "全部行")),
       data.systems.map((system, number) => [
         el("th", { class: "number", style: `color:${colour(number)}` }, letter(number)),
         number ? el("th", { class: "number" }, `${letter(number)} ${MINUS} ${letter(0)}`) : null]))),
@@ -142,14 +136,14 @@ function verdictCard(data, system, number) {
   const list = (findings) => el("ul", { class: "findings" }, findings.map((finding) => findingLine(data, finding)));
   return el("div", { class: "card verdict", style: `--colour:${colour(number)}` },
     el("div", { class: "row" }, el("h3", {}, `${letter(number)} · ${system.name}`),
-      el("span", { class: `badge ${kind}` }, verdict ? named(OUTCOMES, verdict.outcome) : say("not judged", "尚未评审")),
+      el("span", { class: `badge ${kind}` }, verdict ? named(OUTCOMES, verdict.outcome) : say("not judged", "尚未评判")),
       number === 0 ? el("span", { class: "badge" }, say("baseline", "基准")) : null,
-      system.champion ? el("span", { class: "badge" }, say("champion", "现任模型")) : null),
+      system.champion ? el("span", { class: "badge" }, say("champion", "现任")) : null),
     system.note ? el("p", { class: "warning" }, system.note) : null,
     verdict ? [open.length ? list(open) : null,
       passed.length ? el("details", { open: !open.length && passed.length <= 8 && data.systems.length < 3 }, el("summary", {}, say(`${passed.length} findings passed`, `${passed.length} 项通过`)), list(passed)) : null]
       : !system.digest ? el("p", { class: "soft small" }, say("An endpoint shows no bytes: it is compared, never judged or promoted.", "外部接口无法出示模型文件：只可对比，不能评审或上线。"), system.usage ? ` ${system.usage}` : "")
-      : el("p", { class: "soft small" }, say(`hotline judge ${system.name} writes a verdict; a comparison entitles to nothing.`, `hotline judge ${system.name} 会写出评审结论；对比本身不构成上线依据。`)),
+      : el("p", { class: "soft small" }, say(`hotline judge ${system.name} writes a verdict; a comparison entitles to nothing.`, `hotline judge ${system.name} 会写出裁决；对比本身不构成上线依据。`)),
     el("dl", {}, facts(data, system).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
@@ -161,12 +155,12 @@ function facts(data, system) {
     [say("MLflow run", "MLflow 运行"), run],
     [say("digest", "摘要"), code(system.digest)],
     [say("trained on", "训练快照"), code(system.trained_on)],
-    verdict ? [say("judged", "评审"), [`${verdict.time.slice(0, 16).replace("T", " ")} UTC, `, say("ledger entry ", "台账第 "), `${verdict.entry}`, say("", " 条")]] : null,
-    other ? [say("note", "注意"), el("span", { class: "open" }, say("judged on other test rows than these", "评审所用测试样本与此处不同"))] : null,
+    verdict ? [say("judged", "评判"), [`${verdict.time.slice(0, 16).replace("T", " ")} UTC, `, say("ledger entry ", "台账第 "), `${verdict.entry}`, say("", " 条")]] : null,
+    other ? [say("note", "注意"), el("span", { class: "open" }, say("judged on other test rows than these", "评判所用测试行与此处不同"))] : null,
   ].filter(Boolean);
 }
 
 function verdicts(data) {
-  return el("section", { id: "verdicts" }, el("div", { class: "heading" }, el("h2", {}, say("Verdicts", "评审结论"))),
+  return el("section", { id: "verdicts" }, el("div", { class: "heading" }, el("h2", {}, say("Verdicts", "裁决"))),
     el("div", { class: "verdicts" }, data.systems.map((system, number) => verdictCard(data, system, number))));
 }

@@ -50,3 +50,9 @@ function clipPlayer(name, properties) {
   const kind = clip.textContent.startsWith("UklG") ? "wav" : "flac";
   return el("audio", { controls: true, src: `data:audio/${kind};base64,${clip.textContent}`, ...properties });
 }
+
+// Summaries are English, with the Chinese name of the task in brackets at the end.
+function taskSummary(data) {
+  const [, chinese] = /[（(]([^()（）]*)[)）]\.?\s*$/.exec(data.summary) || [];
+  return say(data.summary, chinese || data.summary);
+}

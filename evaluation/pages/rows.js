@@ -111,7 +111,7 @@ function found(data, rows) {
   const figure = data.kind === "transcripts" ? cer : data.kind === "labels" ? share : null;
   return [el("span", {}, el("b", { id: "count" }, rows.length.toLocaleString()), say(rows.length === 1 ? " row" : " rows", " 条"),
     counts ? [" · ", el("span", { class: "bad" }, say(`${counts.worse} worse`, `${counts.worse} 条变差`)), " · ", el("span", { class: "good" }, say(`${counts.better} better`, `${counts.better} 条变好`))] : null),
-    figure ? el("span", { class: "soft small" }, `${data.kind === "transcripts" ? say("CER here ", "此处字错率 ") : say("right here ", "此处正确率 ")}`, data.systems.map((_, number) => el("span", { class: "number", style: `color:${colour(number)};margin-left:.6rem` }, `${letter(number)} ${figure(number)}`))) : null];
+    figure ? el("span", { class: "soft small" }, `${data.kind === "transcripts" ? say("CER here ", "此处字错误率 ") : say("right here ", "此处正确率 ")}`, data.systems.map((_, number) => el("span", { class: "number", style: `color:${colour(number)};margin-left:.6rem` }, `${letter(number)} ${figure(number)}`))) : null];
 }
 
 function saveRows(data, rows) {
@@ -162,7 +162,7 @@ function rowsView(data) {
     line.replaceChildren(...fill(document.createDocumentFragment(), null, [found(data, rows),
       view.confusion ? el("button", { onclick: () => { view.confusion = null; render(); } }, `${view.confusion.join(" → ")} ✕`) : null, data.kind === "transcripts" && !view.written ? LEGEND() : null]).childNodes);
     list.replaceChildren(...rows.slice(start, start + SIZE).map((row, place) => article(data, row, start + place + 1)));
-    if (!rows.length) list.replaceChildren(el("p", { class: "card soft" }, say("No row fits these filters.", "没有符合筛选条件的样本。")));
+    if (!rows.length) list.replaceChildren(el("p", { class: "card soft" }, say("No row fits these filters.", "没有符合筛选条件的行。")));
     pager.replaceChildren(el("button", { disabled: view.page === 0, onclick: () => turn(-1) }, say("← previous", "← 上一页")), el("span", { class: "number soft" }, `${view.page + 1} / ${pages}`),
       el("button", { disabled: view.page === pages - 1, onclick: () => turn(1) }, say("next →", "下一页 →")), el("button", { onclick: () => saveRows(data, rows) }, say("save as CSV", "另存为 CSV")));
   }

@@ -1,7 +1,7 @@
 // The words of figures and verdicts.
 const SCORES = {
-  cer: ["CER", "字错率"], utterance_cer: ["CER, mean of utterances", "逐句平均字错率"], mer: ["Mixed error rate", "混合错误率"],
-  entity_cer: ["CER inside entities", "实体字错率"], substitutions: ["Substitutions", "替换率"],
+  cer: ["CER", "字错误率"], utterance_cer: ["CER, mean of utterances", "逐句平均字错误率"], mer: ["Mixed error rate", "混合错误率"],
+  entity_cer: ["CER inside entities", "实体字错误率"], substitutions: ["Substitutions", "替换率"],
   deletions: ["Deletions", "删除率"], insertions: ["Insertions", "插入率"], accuracy: ["Accuracy", "准确率"],
   macro_f1: ["Macro-F1", "宏平均 F1"], micro_f1: ["Micro-F1", "微平均 F1"], top3_accuracy: ["Top-3 accuracy", "前三准确率"],
   level1_accuracy: ["Accuracy at level 1", "一级分类准确率"], ece: ["Calibration error (ECE)", "校准误差（ECE）"],
@@ -14,12 +14,12 @@ const COLUMNS = {
   label_batch: ["Label batch", "标注批次"],
 };
 const OUTCOMES = {
-  passed: ["Passed", "通过", "good", "✓"], failed: ["Failed", "未通过", "bad", "✗"],
+  passed: ["Passed", "通过", "good", "✓"], failed: ["Failed", "不通过", "bad", "✗"],
   "insufficient evidence": ["Insufficient evidence", "证据不足", "open", "?"],
 };
 const REASONS = {
   "this version is the champion": ["this version is the champion", "该版本即现任模型"],
-  "first model of this task at this site: there is no champion to compare with": ["first model of this task at this site: there is no champion to compare with", "本站点该任务的首个模型，尚无现任模型可比"],
+  "first model of this task at this site: there is no champion to compare with": ["first model of this task at this site: there is no champion to compare with", "本站点该任务的首个模型，尚无现任可比"],
 };
 const named = (table, name) => (table[name] ? say(...table[name]) : name);
 const scoreName = (name) => named(SCORES, name);
@@ -55,5 +55,5 @@ function barText(bar, task) {
   const margin = (value) => (share ? `${+(100 * value).toFixed(2)} ${say("points", "个百分点")}` : `${value}`);
   if (bar.at_least !== null) return say(`${score} at least ${limit(bar.at_least)}${each}`, `${every}${score}不低于 ${limit(bar.at_least)}`);
   if (bar.at_most !== null) return say(`${score} at most ${limit(bar.at_most)}${each}`, `${every}${score}不高于 ${limit(bar.at_most)}`);
-  return say(`${score} not worse than the champion by ${margin(bar.margin)}${each}`, `${every}${score}比现任模型最多差 ${margin(bar.margin)}`);
+  return say(`${score} not worse than the champion by ${margin(bar.margin)}${each}`, `${every}${score}比现任最多差 ${margin(bar.margin)}`);
 }

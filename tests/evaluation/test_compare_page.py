@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.snapshot import Rows
-from evaluation import page
+from evaluation import page, review, sheets
 from evaluation.compare import Comparison, System, compare
 from evaluation.measure import differences, measure
 from evaluation.page_background import Background, Site
@@ -222,6 +222,25 @@ def test_ten_thousand_rows_are_one_small_page(opened: Callable[..., Any]) -> Non
     assert tab.locator("#list article").first.get_attribute("data-id") == f"row-{WORST:05d}"
     tab.select_option("#by-dialect", "yue-hongkong")
     assert tab.locator("#count").inner_text() == "3,333"
+
+
+def test_a_blind_sheet_is_answered_by_keys_and_saved_as_a_table(browser: Any, tmp_path: Path) -> None:
+    made = sheets.export(_comparison(TRANSCRIPTION, *_transcripts(ROWS)), "review", tmp_path / "pairs.html", 3, seed=1)
+    text = made.sheet.read_text(encoding="utf-8")
+    assert "candidate" not in text and "champion" not in text
+    tab = browser.new_page(locale="en-US")
+    tab.goto(made.sheet.as_uri())
+    tab.wait_for_selector("body[data-ready]")
+    assert tab.locator("audio").count() == 1
+    for key in ("1", "2", "0"):
+        tab.keyboard.press(key)
+    assert tab.locator("#done").inner_text() == "3 answered"
+    with tab.expect_download() as saved:
+        tab.click("#save")
+    saved.value.save_as(tmp_path / "answers.csv")
+    found = review.read(tmp_path / "answers.csv", made.key)
+    assert (found.items, found.ties) == (3, 1)
+    tab.close()
 
 
 def test_what_a_caller_says_is_text_and_never_markup(opened: Callable[..., Any]) -> None:
