@@ -59,6 +59,13 @@ class Judged:
         return min((end for end in ends if end is not None), default=None)
 
     @property
+    def missing_approvals(self) -> int:
+        """How many more people must approve this verdict before the site's policy lets it be promoted."""
+        required: int = getattr(self.site, "approvals", 0)
+        given = {each.name for each in self.approvals if each.verdict == self.entry.hash}
+        return max(0, required - len(given))
+
+    @property
     def whole(self) -> list[Figure]:
         """The figures over all test rows."""
         return [figure for figure in self.verdict.figures if figure.slice is None]

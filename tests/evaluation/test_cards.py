@@ -122,6 +122,13 @@ def test_an_expired_verdict_has_no_certificate(judge: Callable[[Outcome], Judged
         certificate.page(Expired(**vars(found)))
 
 
+def test_approvals_that_are_still_missing_are_on_the_certificate(judge: Callable[[Outcome], Judged]) -> None:
+    class Strict(Judged):
+        missing_approvals = 2  # type: ignore[assignment]
+
+    assert "还须 2 人批准方可上线" in words(certificate.page(Strict(**vars(judge("passed")))))
+
+
 def test_the_card_is_one_that_the_hubs_own_tools_read(judge: Callable[[Outcome], Judged]) -> None:
     found = judge("passed")
     card = ModelCard(model_card.text(found, RECIPE))
