@@ -21,12 +21,13 @@ from hotline import keys
 from hotline import settings as places
 from hotline.errors import RefusedError
 from hotline.ledger import Ledger
-from hotline.records import Evidence, Figure, Lineage, ModelAddress, Verdict, Wanted
+from hotline.records import Evidence, Figure, Lineage, ModelAddress, Test, Verdict, Wanted
 from hotline.scores import accuracy, macro_f1
 from hotline.settings import Settings
 from hotline.task import Bar, Task
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
 from pipelines.cli import app
+from pipelines.commands.models import print_verdict
 
 FLOOR = Bar("accuracy", at_least=0.8)
 EACH = Bar("accuracy", at_least=0.8, slice="region")
@@ -139,6 +140,17 @@ def test_the_annotation_queue_gets_a_line_per_slice_that_lacks_calls(tmp_path: P
     assert json.loads(line).items() >= expected.items()
     write_wanted(tmp_path, VERDICT)
     assert (tmp_path / "wanted.jsonl").read_text() == ""
+
+
+def test_judge_prints_what_regressed_and_what_would_settle_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    named = {"name": "approximate randomisation", "score": "accuracy", "slice": "region", "p": 0.001, "p_holm": 0.004}
+    tests = [Test(**named, value=v, difference=-0.12, claimed=v == "香江") for v in ("香江", "天河")]
+    lacking = Wanted(bar=EACH.words(), slice="region", value="番禺", calls_missing=12, why="8 rows, 20 are needed")
+    print_verdict(VERDICT.model_copy(update={"tests": tuple(tests), "settles": (lacking,)}))
+    said = capsys.readouterr().out
+    assert "regressed: accuracy of region=香江 by 0.120 (p 0.004 after Holm)" in said
+    assert "天河" not in said
+    assert "12 more test calls of region=番禺" in said
 
 
 @pytest.fixture
