@@ -74,11 +74,13 @@ def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterato
 def answering_model(request: Request, switchboard: Switchboard, model: str, family: str) -> Iterator[Call]:
     """The same for a served version of that family, by its line, `line@version`, or its task.
 
-    Raises UnknownName unless it is one version of one task.
+    Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
     with switchboard.call() as known:
         served = [route for route in known.routes.values() if TASKS[route.task].family == family]
         found = [route for route in served if model in names(route)]
+        if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
+            raise _unserved(model, known)
         if len(found) != 1:
             listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
             raise UnknownName(
@@ -105,7 +107,7 @@ def _named(request: Request, route: Route) -> Call:
 
 
 def _unserved(task: str, known: RouteMap) -> UnavailableError:
-    starting = known.number == 0
+    task, starting = task[:MAX_NAME_CHARACTERS], known.number == 0
     return UnavailableError(
         f"{task} has no version that may answer",
         where=f"/v1/tasks/{task}",
