@@ -18,7 +18,7 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import forms, guard, pages, transcriptions
+from serving import chat, forms, guard, pages, transcriptions
 from serving.bodies import Reply
 from serving.calls import ERRORS, CallId, answering
 from serving.recordings import Recordings
@@ -79,6 +79,7 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
             _add_task(app, task, switchboard)
     _add_unknown_task(app)
     transcriptions.add(app, switchboard, recordings)
+    chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
     pages.add_openapi_page(app)
