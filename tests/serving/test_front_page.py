@@ -102,7 +102,7 @@ def test_the_page_says_what_is_served_and_how_busy_it_is(page: Any, http: httpx.
     assert "通过" in row.inner_text()
     page.get_by_role("button", name="English").click()
     page.get_by_role("heading", name="What is served").wait_for()
-    assert "passed" in row.inner_text()
+    row.get_by_text(re.compile("passed")).wait_for()
 
 
 def test_a_mistake_of_the_caller_is_no_failure_of_the_endpoint(http: httpx.Client) -> None:
