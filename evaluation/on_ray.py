@@ -8,6 +8,7 @@ they are those that were meant.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ def answer(
     )
     try:
         for row in replies.iter_rows():
+            if row["refused"]:
+                raise pickle.loads(row["refused"])
             start, asked = int(row["start"]), list(row["ids"])
             reply = decode(task, start, asked, row["reply"])
             if reply is None:
@@ -102,10 +105,14 @@ class _Answering:
         return answers.loaded(self._settings, self._task, self._address)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        starts = [int(start) for start in rows["start"]]
-        asked = [[str(id) for id in ids] for ids in rows["ids"]]
-        replies = [self._reply(*each) for each in zip(starts, asked, rows["inputs"], strict=True)]
-        return {"start": starts, "ids": asked, "reply": replies}
+        """One batch. A refusal travels as data: of what an actor raises, Ray brings words and not the exception."""
+        [start], [asked], [expected] = rows["start"], rows["ids"], rows["inputs"]
+        ids, reply, refused = [str(id) for id in asked], b"", b""
+        try:
+            reply = self._reply(int(start), ids, expected)
+        except HotlineError as error:
+            refused = pickle.dumps(error)
+        return {"start": [int(start)], "ids": [ids], "reply": [reply], "refused": [refused]}
 
     def _reply(self, start: int, ids: list[str], expected: str) -> bytes:
         batch = Batch(start, self._snapshot.inputs(ids))
@@ -124,12 +131,6 @@ def _digest(inputs: Sequence[Input]) -> str:
 
 
 def _failed(error: BaseException, address: ModelAddress) -> HotlineError:
-    """The mistake that an actor reported, if it was one that a person can act on."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, HotlineError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
     said = str(error).strip().splitlines()
     return UnavailableError(
         f"Ray could not answer with {address.line}@{address.version}",
