@@ -177,7 +177,7 @@ def titles_writer(seed: int) -> writer.Writer:
     pairs = [(place, matter) for place in ("东街", "西巷", "南路") for matter in ("路灯", "井盖", "噪音")]
     inputs = [TITLES.input.model_validate({"text": f"您好，{place}的{matter}三天没人管。"}) for place, matter in pairs]
     targets = [TITLES.target.model_validate({"text": f"{place}{matter}无人处理"}) for place, matter in pairs]
-    sizes = {"width": 32, "layers": 1, "heads": 1, "vocabulary": 330, "max_tokens": 1024, "max_answer_tokens": 24}
+    sizes = {"width": 32, "layers": 1, "heads": 1, "vocabulary": 330, "max_tokens": 24576, "max_answer_tokens": 24}
     torch.manual_seed(seed)
     options = WriterOptions.model_validate({"architecture": "scratch", **sizes})
     model = writer.create(options, TITLES, None, inputs, targets)
