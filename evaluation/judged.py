@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-from hotline import policy
+from hotline import approvals, policy
 from hotline.errors import RefusedError
-from hotline.ledger import Chain, Entry, Ledger
+from hotline.ledger import Entry, Ledger
 from hotline.policy import Signers, SitePolicy
 from hotline.records import Figure, ModelAddress, Verdict
 from hotline.settings import Settings
@@ -24,8 +22,6 @@ class Signature:
     time: str
     reason: str
     seq: int
-    verdict: str
-    """Hash of the verdict's entry that it stands on."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Judged:
     gate: str
     """Whose key signed the verdict."""
     approvals: tuple[Signature, ...]
-    """Of this version for this task, on this verdict or an earlier one."""
+    """Of this very verdict, as far as they count: not the gate's, nor the operator's who promoted it."""
     promotion: Signature | None
     """The newest promotion of this version, or rollback to it."""
     champion: bool
@@ -53,17 +49,14 @@ class Judged:
     @property
     def valid_until(self) -> date | None:
         """The last day, in UTC, on which the verdict entitles to a promotion; None: without end."""
-        days: int | None = getattr(self.site, "verdict_days", None)
-        ends = [getattr(self.site, "valid_until", None)]
-        ends.append(_day(self.verdict.time) + timedelta(days) if days is not None else None)
-        return min((end for end in ends if end is not None), default=None)
+        days = self.site.verdict_days
+        last = _day(self.verdict.time) + timedelta(days) if days is not None else None
+        return min((end for end in (self.site.valid_until, last) if end is not None), default=None)
 
     @property
     def missing_approvals(self) -> int:
         """How many more people must approve this verdict before the site's policy lets it be promoted."""
-        required: int = getattr(self.site, "approvals", 0)
-        given = {each.name for each in self.approvals if each.verdict == self.entry.hash}
-        return max(0, required - len(given))
+        return max(0, self.site.approvals - len(self.approvals))
 
     @property
     def whole(self) -> list[Figure]:
@@ -95,26 +88,27 @@ def find(settings: Settings, task: Task, address: ModelAddress) -> Judged:
         )
     entry, verdict = newest
     champion = chain.champion(task.name)
-    promotions = list(_signed(chain, signers, verdict, {"promotion", "rollback"}))
+    decisions = [each for each in chain.history(task.name) if each.record.model.digest == address.digest]
+    latest = decisions[0].entry if decisions else None
+    promoter = latest.public_key if latest else None
     return Judged(
         task=task,
         site=site,
         entry=entry,
         verdict=verdict,
         gate=_name(signers, entry),
-        approvals=tuple(_signed(chain, signers, verdict, {"approval"})),
-        promotion=promotions[-1] if promotions else None,
+        approvals=tuple(_signature(each, signers) for each in approvals.counted(chain, entry, promoter)),
+        promotion=_signature(latest, signers) if latest else None,
         champion=champion is not None and champion.record.model.digest == address.digest,
         head=chain.head,
     )
 
 
-def _signed(chain: Chain, signers: Signers, verdict: Verdict, kinds: set[str]) -> Iterator[Signature]:
-    """The entries of those kinds about the verdict's version and task, oldest first."""
-    for entry in chain.entries:
-        record: Any = entry.record
-        if record.kind in kinds and (record.task, record.model.digest) == (verdict.task, verdict.model.digest):
-            yield Signature(_name(signers, entry), record.time, record.reason, entry.seq, record.verdict)
+def _signature(entry: Entry, signers: Signers) -> Signature:
+    record = entry.record
+    if isinstance(record, Verdict):
+        raise TypeError(f"ledger entry {entry.seq} is a verdict")
+    return Signature(_name(signers, entry), record.time, record.reason, entry.seq)
 
 
 def _name(signers: Signers, entry: Entry) -> str:

@@ -160,7 +160,7 @@ def test_the_certificate_prints_on_one_page_even_when_everybody_signed(
     judge: Callable[[Outcome], Judged], tmp_path: Path
 ) -> None:
     found = judge("passed")
-    signed = Signature("王主任", "2026-02-01T01:00:00+00:00", "已阅，同意上线试运行，" * 12, 7, found.entry.hash)
+    signed = Signature("王主任", "2026-02-01T01:00:00+00:00", "已阅，同意上线试运行，" * 12, 7)
     page = tmp_path / "certificate.html"
     page.write_text(certificate.page(replace(found, approvals=(signed, signed), promotion=signed)), encoding="utf-8")
     printed = tmp_path / "certificate.pdf"
