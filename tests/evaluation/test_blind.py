@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from data.relabel import moved
 from evaluation import audit, review, sheets
 from evaluation.blind import Key, key_path
 from evaluation.compare import Comparison, System
+from hotline import settings
 from hotline.errors import InputError, IntegrityError, RefusedError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
@@ -32,9 +34,15 @@ def _system(line: str, labels: Sequence[str]) -> System:
 
 
 @pytest.fixture
-def comparison(workspace_copy: Settings) -> Comparison:
+def here(workspace: Settings, tmp_path: Path) -> Settings:
+    """A copy of the workspace with its corpus, free to be changed."""
+    return settings.load(Path(shutil.copytree(workspace.workspace, tmp_path / "here")))
+
+
+@pytest.fixture
+def comparison(here: Settings) -> Comparison:
     """The second version is wrong in ASKED rows, by their references; else both are right."""
-    snapshot = store.open_snapshot(workspace_copy, TASK)
+    snapshot = store.open_snapshot(here, TASK)
     rows = snapshot.rows("test")
     true = [str(getattr(target, "label")) for target in rows.targets]  # noqa: B009
     leaves = snapshot.tree.leaves
@@ -121,13 +129,11 @@ def test_versions_that_never_differ_give_nothing_to_ask(comparison: Comparison, 
         sheets.export(same, "audit", tmp_path / "audit.csv", rows=None, seed=0)
 
 
-def test_wrong_references_become_a_corrected_snapshot(
-    comparison: Comparison, workspace_copy: Settings, tmp_path: Path
-) -> None:
+def test_wrong_references_become_a_corrected_snapshot(comparison: Comparison, here: Settings, tmp_path: Path) -> None:
     made = sheets.export(comparison, "audit", tmp_path / "audit.csv", rows=None, seed=1)
     key = Key.model_validate_json(made.key.read_text(encoding="utf-8"))
     assert "champion" not in made.sheet.read_text(encoding="utf-8-sig")
-    leaf = store.open_snapshot(workspace_copy, TASK).tree.leaves[0]
+    leaf = store.open_snapshot(here, TASK).tree.leaves[0]
 
     def checked(line: dict[str, str], item: Any) -> Mapping[str, str]:
         """Of 24 references the first 10 are confirmed, 8 were wrong and the candidate right, the rest is as follows."""
@@ -143,8 +149,8 @@ def test_wrong_references_become_a_corrected_snapshot(
         }
         return special.get(number, {"right": str(right + 1)})
 
-    before = store.open_snapshot(workspace_copy, TASK)
-    found = audit.bring_back(workspace_copy, _filled(made.sheet, checked), made.key)
+    before = store.open_snapshot(here, TASK)
+    found = audit.bring_back(here, _filled(made.sheet, checked), made.key)
     assert (found.items, found.checked, found.wrong_references) == (ASKED, 19, 9)
     assert (found.regressions.checked, found.regressions.wrong_references, found.regressions.still) == (19, 9, 11 - 1)
     assert found.lines == ASKED
@@ -154,9 +160,9 @@ def test_wrong_references_become_a_corrected_snapshot(
     assert [line["row"] for line in kept] == [20, 21, 22, 24]
     assert "13812345678" not in Path(found.quarantine).read_text(encoding="utf-8")
 
-    after = store.open_snapshot(workspace_copy, TASK)
+    after = store.open_snapshot(here, TASK)
     assert after.digest == found.snapshot != before.digest
-    changed = store.diff(workspace_copy, TASK, before.digest, after.digest)
+    changed = store.diff(here, TASK, before.digest, after.digest)
     assert (sum(changed.relabelled.values()), changed.added, changed.removed, changed.moved_split) == (9, 0, 0, 0)
     rows = after.rows("test")
     ids = {key.items[str(number)].id for number in range(11, 20)}
@@ -166,24 +172,22 @@ def test_wrong_references_become_a_corrected_snapshot(
     assert {sources[id] for id in ids} == {("human", f"audit-{key.seal[:12]}")}
 
 
-def test_a_row_corrected_since_the_export_is_left_alone(
-    comparison: Comparison, workspace_copy: Settings, tmp_path: Path
-) -> None:
+def test_a_row_corrected_since_the_export_is_left_alone(comparison: Comparison, here: Settings, tmp_path: Path) -> None:
     made = sheets.export(comparison, "audit", tmp_path / "audit.csv", rows=4, seed=1)
     back = _filled(made.sheet, lambda line, item: {"right": str(_side(item, "b") + 1)})
-    first = audit.bring_back(workspace_copy, back, made.key)
-    again = audit.bring_back(workspace_copy, back, made.key)
+    first = audit.bring_back(here, back, made.key)
+    again = audit.bring_back(here, back, made.key)
     assert (first.relabelled, again.relabelled, again.snapshot) == (4, 0, first.snapshot)
     assert (first.regressions.still, first.quarantined) == (0, 0)
 
 
 def test_two_lines_that_contradict_each_other_count_for_nothing(
-    comparison: Comparison, workspace_copy: Settings, tmp_path: Path
+    comparison: Comparison, here: Settings, tmp_path: Path
 ) -> None:
     made = sheets.export(comparison, "audit", tmp_path / "audit.jsonl", rows=3, seed=1)
     lines = [{"item": "1", "right": "1", "correction": ""}, {"item": "1", "right": "2", "correction": ""}]
     made.sheet.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    found = audit.bring_back(workspace_copy, made.sheet, made.key)
+    found = audit.bring_back(here, made.sheet, made.key)
     assert (found.checked, found.quarantined, found.relabelled) == (0, 2, 0)
 
 
