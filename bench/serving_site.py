@@ -22,11 +22,11 @@ NONE = "0" * 64
 def make(folder: Path) -> Settings:
     """An empty site in that folder."""
     (folder / "policy").mkdir(parents=True)
-    here = settings.load(folder)
     site = {"schema_version": 1, "site": "bench", "profile": "demo"}
+    (folder / "policy" / "site.yaml").write_text(yaml.safe_dump(site))
+    here = settings.load(folder)
     roles = ("gate", "operator")
     signers = [{"name": role, "public_key": keys.create(here.keys, role).public, "roles": [role]} for role in roles]
-    (folder / "policy" / "site.yaml").write_text(yaml.safe_dump(site))
     (folder / "policy" / "signers.yaml").write_text(yaml.safe_dump({"schema_version": 1, "signers": signers}))
     return here
 

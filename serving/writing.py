@@ -78,10 +78,6 @@ class WriterReplica(Replica):
         except HotlineError as error:
             yield error
 
-    async def load(self) -> dict[str, int]:
-        """What the engine is busy with."""
-        return self._engine.load
-
     def _teller(self, asked: ChatRequest, judged: bool) -> Any:
         from serving.engines.telling import Teller
 

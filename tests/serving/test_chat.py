@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,6 @@ from hotline.tasks import find
 from serving.chat_request import ChatRequest
 
 if TYPE_CHECKING:
-    from serving.run import Running
     from tests.serving.conftest import Site
 
 TASK = find("ticket_summary")
@@ -322,27 +319,16 @@ def test_a_model_that_is_not_served_is_not_found(client: openai.OpenAI) -> None:
         assert "titles@1" in str(caught.value.body)
 
 
-async def load_after(app: str, seconds: float) -> dict[str, int]:
-    """What the writer's engine is busy with, as soon as that is nothing."""
-    from ray import serve
-
-    replica: Any = serve.get_deployment_handle("Replica", app_name=app)
-    give_up = time.monotonic() + seconds
-    while any((load := await replica.load.remote()).values()) and time.monotonic() < give_up:
-        await asyncio.sleep(0.05)
-    return dict(load)
-
-
-def test_when_the_caller_hangs_up_nothing_is_written_any_more(client: openai.OpenAI, running: Running) -> None:
-    app = running.controller.map.routes[TASK.name].app
+def test_callers_who_hang_up_leave_their_places_to_others(client: openai.OpenAI) -> None:
+    """Their answers would fill every place of the engine for many minutes, and others would be answered 503."""
     endless: Any = {"logit_bias": {str(n): -100 for n in range(3)}, "max_tokens": 20_000}  # no token that ends
-    stream = client.chat.completions.create(model="titles", messages=FREE, stream=True, **endless)
-    next(iter(stream))
-    stream.close()
-    with pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.2).chat.completions.create(model="titles", messages=FREE, n=8, **endless)
-    assert asyncio.run(load_after(app, 15)) == {"rows": 0, "waiting": 0, "tokens": 0}
-    assert client.chat.completions.create(model="titles", messages=FREE, max_tokens=5).choices
+    for _ in range(2):
+        stream = client.chat.completions.create(model="titles", messages=FREE, n=8, stream=True, **endless)
+        next(iter(stream))
+        stream.close()
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=0.3).chat.completions.create(model="titles", messages=FREE, n=8, **endless)
+    assert client.chat.completions.create(model="titles", messages=FREE, n=8, max_tokens=5).choices
 
 
 def table() -> dict[str, tuple[Any, bool]]:
