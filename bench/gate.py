@@ -87,7 +87,7 @@ def bootstrap(rows: int, resamples: int) -> dict[str, float]:
         for value in range(10):
             index = np.flatnonzero(values == value)
             over.append(Part(str(column), str(value), index, np.arange(len(index))))
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     weigh(
         {"candidate": cer, "champion": cer},
         {"candidate": b, "champion": a},
@@ -95,14 +95,19 @@ def bootstrap(rows: int, resamples: int) -> dict[str, float]:
         over,
         resamples=resamples,
     )
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
 
 
 def costs(given: argparse.Namespace) -> Iterator[tuple[int, dict[str, float]]]:
     """The same in a fresh process each, at half, once and twice the rows."""
     for rows in (given.bootstrap_rows // 2, given.bootstrap_rows, 2 * given.bootstrap_rows):
-        command = [sys.executable, str(Path(__file__)), "--only-bootstrap", str(rows)]
+        resamples = ["--bootstrap-resamples", str(given.bootstrap_resamples)]
+        command = [sys.executable, str(Path(__file__)), "--only-bootstrap", str(rows), *resamples]
         yield rows, json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -148,10 +153,10 @@ def main() -> None:
     tell_missed({callers: missed(callers, min(given.pairs, 2000), given.seed) for callers in CALLERS})
     measured = dict(costs(given))
     table = Table(title=f"40 slices, {given.bootstrap_resamples} resamples, two systems")
-    for heading in ("rows", "seconds", "peak GiB"):
+    for heading in ("rows", "seconds", "CPU seconds", "peak GiB"):
         table.add_column(heading, justify="right")
     for rows, cost in measured.items():
-        table.add_row(f"{rows}", f"{cost['seconds']:.2f}", f"{cost['gib']:.2f}")
+        table.add_row(f"{rows}", *(f"{cost[name]:.2f}" for name in ("seconds", "cpu_seconds", "gib")))
     console.print(table)
     every = [scenario for design in found.values() for scenario in design.items()]
     cost = measured[given.bootstrap_rows]
