@@ -30,6 +30,13 @@ properties.load_profile("untimed")
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "real-data"
 
 
+@pytest.fixture(autouse=True)
+def _own_workspace() -> Iterator[None]:
+    """A command that was run in this process leaves no workspace behind for the next test."""
+    with settings.kept_environment("HOTLINE_WORKSPACE"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real input, which is not part of the repository."""

@@ -97,6 +97,8 @@ def fresh(workspace_copy: Settings) -> Settings:
     for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock, workspace_copy.ledger_head):
         path.unlink(missing_ok=True)
     shutil.rmtree(workspace_copy.verdicts, ignore_errors=True)
+    with sqlite3.connect(workspace_copy.state / "mlflow.db") as store:
+        store.execute("DELETE FROM registered_model_aliases")
     return workspace_copy
 
 

@@ -81,6 +81,7 @@ def test_a_promotion_and_a_rollback_under_load_fail_no_call(live_site: Site, end
     }
 
 
+@pytest.mark.slow
 def test_a_refused_champion_leaves_the_version_before_answering(
     live_site: Site, http: httpx.Client, running: Running
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_refused_champion_leaves_the_version_before_answering(
     eventually(lambda: http.get("/readyz").status_code == 200)
 
 
+@pytest.mark.slow
 def test_a_replica_that_refuses_leaves_the_version_before_and_says_why(live_site: Site, http: httpx.Client) -> None:
     before = served(http)
     model = live_site.version(40, declaration="c" * 64)
@@ -105,6 +107,7 @@ def test_a_replica_that_refuses_leaves_the_version_before_and_says_why(live_site
     eventually(lambda: http.get("/readyz").status_code == 200)
 
 
+@pytest.mark.slow
 def test_calls_go_on_while_a_killed_replica_comes_back(endpoint: str, http: httpx.Client) -> None:
     with load(endpoint) as answers:
         for process in psutil.Process().children(recursive=True):
