@@ -83,15 +83,15 @@ def model(plan: Plan) -> Any:
     return writer.create(WriterOptions.model_validate(options), TASK, None, texts, targets)
 
 
-def prompts(count: int) -> list[str]:
-    """Texts of 30 to 300 characters, more short ones."""
-    draw = np.random.default_rng(0)
+def prompts(count: int, run: int) -> list[str]:
+    """Texts of 30 to 300 characters, more short ones; no run repeats another's, or a server's memory would answer."""
+    draw = np.random.default_rng(run)
     return ["".join(draw.choice(list(CHARACTERS), int(30 * 10 ** draw.random()))) for _ in range(count)]
 
 
-async def load(url: str, name: str, plan: Plan, process: psutil.Process, **fields: Any) -> Load:
-    """Every request once, `streams` at a time."""
-    waiting = prompts(plan.requests)
+async def load(url: str, name: str, plan: Plan, process: psutil.Process, run: int, **fields: Any) -> Load:
+    """Every request of that run once, `streams` at a time."""
+    waiting = prompts(plan.requests, run)
     firsts: list[float] = []
     tokens, begun = 0, time.perf_counter()
 
@@ -107,6 +107,7 @@ async def load(url: str, name: str, plan: Plan, process: psutil.Process, **field
         await asyncio.gather(*(caller(client) for _ in range(plan.streams)))
     seconds = time.perf_counter() - begun
     p50, p95 = (float(np.percentile(firsts, share)) * 1000 for share in (50, 95))
+    print(f"{name}: {tokens} tokens in {seconds:.1f} s", file=sys.stderr)
     return Load(tokens / seconds, p50, p95, _memory(process))
 
 
@@ -199,7 +200,7 @@ def run(plan: Plan) -> dict[str, Any]:
         found |= _ours(url, plan)
     try:
         with theirs(made, plan) as (url, name, process):
-            found["transformers serve"] = _repeated(plan, lambda: load(url, name, plan, process))
+            found["transformers serve"] = _repeated(plan, lambda run: load(url, name, plan, process, run))
     except (RuntimeError, httpx.HTTPError) as error:
         found["why_no_peer"] = " ".join(str(error).split())[-300:]
     return found
@@ -209,16 +210,16 @@ def _ours(url: str, plan: Plan) -> dict[str, list[Load]]:
     """Free and held to a schema, taking turns."""
     form = {"response_format": {"type": "json_schema", "json_schema": {"name": "ticket", "schema": SCHEMA}}}
     here, free, held = psutil.Process(), list[Load](), list[Load]()
-    asyncio.run(load(url, "titles", replace(plan, requests=plan.streams), here))
-    for _ in range(plan.repeats):
-        free.append(asyncio.run(load(url, "titles", plan, here)))
-        held.append(asyncio.run(load(url, "titles", plan, here, **form)))
+    asyncio.run(load(url, "titles", replace(plan, requests=plan.streams), here, 0))
+    for run in range(1, plan.repeats + 1):
+        free.append(asyncio.run(load(url, "titles", plan, here, run)))
+        held.append(asyncio.run(load(url, "titles", plan, here, run, **form)))
     return {"ours": free, "ours, held to a schema": held}
 
 
 def _repeated(plan: Plan, once: Any) -> list[Load]:
-    asyncio.run(once())  # first-time costs
-    return [asyncio.run(once()) for _ in range(plan.repeats)]
+    asyncio.run(once(0))  # first-time costs
+    return [asyncio.run(once(run)) for run in range(1, plan.repeats + 1)]
 
 
 def median(runs: Sequence[Load]) -> Load:
