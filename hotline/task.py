@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstra
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN, check_tag
 from hotline.prompts import Prompt
+from hotline.wishes import Word
 
 if TYPE_CHECKING:
     from hotline.scores import Score
@@ -99,6 +100,10 @@ class Answer(Part):
     target: SerializeAsAny[Target]
     confidence: Annotated[float, Field(ge=0, le=1)]
     alternatives: tuple[tuple[Target, float], ...] = ()
+    tokens: tuple[tuple[str, float], ...] = ()
+    """Of a text, in the model's own pieces, each with its probability; where the family tells them."""
+    words: tuple[Word, ...] = ()
+    """Of a transcript, where they lie in the sound; only when they were wished for."""
 
 
 @dataclass(frozen=True)
