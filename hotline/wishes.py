@@ -5,9 +5,13 @@ Neither is part of a task's declaration: a version that is able to do less answe
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_UNIT = re.compile(r"[^\W\d_\u2e80-\uffff]+(?:['’][^\W\d_\u2e80-\uffff]+)*|\d+|\S")
+_WORD = re.compile(r"\w")
 
 
 class Wish(BaseModel):
@@ -17,6 +21,8 @@ class Wish(BaseModel):
 
     words: bool = False
     """The times of words, beside the answer."""
+    tokens: bool = False
+    """The model's own pieces of the text with their probabilities."""
     hotwords: tuple[str, ...] = ()
     """Words that the caller expects to be said."""
     options: tuple[str, ...] = ()
@@ -52,3 +58,13 @@ class Word(BaseModel):
     text: str
     start_seconds: Annotated[float, Field(ge=0)]
     end_seconds: Annotated[float, Field(ge=0)]
+
+
+def units(text: str) -> list[str]:
+    """Words of Latin letters, runs of digits, and every other character by itself; blanks are dropped."""
+    return _UNIT.findall(text)
+
+
+def is_word(unit: str) -> bool:
+    """Whether a unit is a word, and no mark."""
+    return bool(_WORD.match(unit))

@@ -9,7 +9,6 @@ Legend: B clips, F frames of 10 ms, M mels, L outputs of 40 ms, D width, V symbo
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +19,7 @@ from hotline.families import ctc
 from hotline.families.characters import Characters
 from hotline.families.recognisers import ctc_loss, padded
 from hotline.families.speech_features import FRAME_SECONDS, LogMel, Wave
-from hotline.wishes import Word
+from hotline.wishes import Word, is_word, units
 
 MELS, WIDTH, KERNEL = 64, 96, 5
 OUTPUT_SECONDS = 4 * FRAME_SECONDS
@@ -28,8 +27,6 @@ PAUSE_SECONDS = 0.4
 """Between two words that are further apart nobody speaks; closer ones meet half way."""
 EDGE_SECONDS = 0.1
 """What a word has beside its outermost output at a pause. Both were chosen on validation calls."""
-_UNIT = re.compile(r"[^\W\d_\u2e80-\uffff]+(?:['’][^\W\d_\u2e80-\uffff]+)*|\d+|\S")
-_WORD = re.compile(r"\w")
 
 
 class Aligner(nn.Module):
@@ -75,11 +72,6 @@ class Aligner(nn.Module):
         return aligned(scores_LV, units(text), self.characters, seconds)
 
 
-def units(text: str) -> list[str]:
-    """Words of Latin letters, runs of digits, and every other character by itself; blanks are dropped."""
-    return _UNIT.findall(text)
-
-
 def aligned(
     scores_LV: ctc.LogProbabilities, said: Sequence[str], characters: Characters, seconds: float
 ) -> tuple[Word, ...]:
@@ -97,7 +89,7 @@ def aligned(
     return tuple(
         Word(text=unit, start_seconds=round(start, 3), end_seconds=round(end, 3))
         for unit, (start, end) in zip(said, bounds, strict=True)
-        if _WORD.match(unit)
+        if is_word(unit)
     )
 
 
