@@ -3,11 +3,11 @@
     python bench/word_times.py --workspace workspace [--calls 60] [--split test] [--version FOLDER]
 
 Sentences of the demo's wordings are spoken by espeak-ng, which tells where each word begins, sent through the telephone
-channel, and heard by the workspace's champion of `transcription` (or the version in FOLDER). Prints two tables and as last
-line one JSON object: `boundaries`, `word_ms_median`, `word_ms_p90` (absent when the version learnt no word times), and for
-lists of place names `recall` and `recall_told` (calls whose place is heard right), `cer` and `cer_told`, and for lists
-without a name that is said `exchanged` (calls in which a listed name is heard for another), `grown` (calls that a list
-made longer), `cer_negative` and `cer_negative_told`.
+channel, and heard by the workspace's champion of `transcription` (or the version in FOLDER). The last line is one JSON
+object: `boundaries`, `word_ms_median`, `word_ms_p90` (absent when the version learnt no word times); with lists of place
+names `recall` and `recall_told` (calls whose places are heard right), `cer` and `cer_told`; with lists without a name that
+is said `exchanged` (calls in which a listed name takes the place of what was heard), `grown` (those that are longer
+for it), `cer_negative` and `cer_negative_told`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from hotline.errors import InputError, UnavailableError
 SYNCHRONOUS, NO_EXIT, UTF8 = 2, 0x8000, 1
 WORD, CLAUSE_END = 1, 5
 RATE, PITCH = 1, 3
-"""espeak-ng's numbers for an audio mode, an initialisation flag, a text encoding, events and parameters (speak_lib.h)."""
+"""espeak-ng's numbers (speak_lib.h): an audio mode, an initialisation flag, a text encoding, events, parameters."""
 
 
 class Event(ctypes.Structure):
@@ -131,10 +131,10 @@ def _receiver(chunks: list[Samples], events: list[tuple[int, int, int]]) -> Call
     def receive(wave: ctypes._Pointer[ctypes.c_short] | None, count: int, told: ctypes._Pointer[Event] | None) -> int:
         if wave and count:
             chunks.append(np.ctypeslib.as_array(wave, (count,)).copy())
-        for event in told or ():
-            if not event.type:  # the end of the list
-                break
-            events.append((event.type, event.character, event.sample))
+        number = 0
+        while told and told[number].type:  # until the end of the list
+            events.append((told[number].type, told[number].character, told[number].sample))
+            number += 1
         return 0
 
     signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
