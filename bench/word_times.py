@@ -4,10 +4,10 @@
 
 Sentences of the demo's wordings are spoken by espeak-ng, which tells where each word begins, sent through the telephone
 channel, and heard by the workspace's champion of `transcription` (or the version in FOLDER). The last line is one JSON
-object: `boundaries`, `word_ms_median`, `word_ms_p90` (absent when the version learnt no word times); with lists of place
-names `recall` and `recall_told` (calls whose places are heard right), `cer` and `cer_told`; with lists without a name that
-is said `exchanged` (calls in which a listed name takes the place of what was heard), `grown` (those that are longer
-for it), `cer_negative` and `cer_negative_told`.
+object: `boundaries`, `word_ms_median`, `word_ms_p90` (absent when the version learnt no word times); with lists of
+place names `recall` and `recall_told` (calls whose places are heard right), `cer` and `cer_told`; with lists of names
+none of which is said `exchanged` (calls in which a listed name takes the place of what was heard), `grown` (those that
+are longer for it), `cer_negative` and `cer_negative_told`.
 """
 
 from __future__ import annotations
