@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a fresh machine needs Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow accept check serve mlflow clean requirements
+.PHONY: help setup demo test test-slow sctk accept check serve mlflow clean requirements
 
 PYTHON ?= python3
 VENV   := .venv
@@ -32,6 +32,11 @@ test: setup  ## unit and chain tests, under 15 minutes on 2 cores
 
 test-slow: setup  ## the long tests, under 60 minutes
 	@python -m pytest -m slow
+
+# Debian's package, for the tests that compare our error counts and significance tests with NIST's; they are skipped without it.
+sctk:  ## install NIST's sclite and sc_stats (Debian, Ubuntu; needs root)
+	@test -x "$$(command -v sctk)" || { test "$$(id -u)" = 0 && sudo= || sudo=sudo; $$sudo apt-get update -qq && $$sudo apt-get install -y sctk; }
+	@command -v sctk
 
 # The published sets of docs/real-tickets.md and docs/speech.md, unpacked side by side: make accept REAL=FOLDER
 REAL ?= real-data

@@ -195,7 +195,7 @@ def report(systems: dict[str, list[Answer]], test: Sequence[Message], learnt: in
     table = Table("system", "ROUGE-L", "95 %", "chrF", "ours − it")
     mine, lead, *_ = systems
     differences = {
-        name: paired(rouge_l, statistics(rouge_l, name), statistics(rouge_l, mine), groups) for name in systems
+        name: paired(statistics(rouge_l, name), statistics(rouge_l, mine), groups, score=rouge_l) for name in systems
     }
     for name, answers in systems.items():
         sure, apart = interval(rouge_l, statistics(rouge_l, name), groups), differences[name]

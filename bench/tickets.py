@@ -159,7 +159,7 @@ def report(
     choices = [[answers[i] for i in everyone] for answers in baseline]
     best = max(range(len(choices)), key=lambda number: accuracy(targets, choices[number]))
     other = choices[best]
-    difference = paired(accuracy, accuracy.statistics(targets, other), accuracy.statistics(targets, said), groups)
+    difference = paired(accuracy.statistics(targets, other), accuracy.statistics(targets, said), groups, score=accuracy)
     table = Table("system", "accuracy", "95 %", "macro-F1", "seconds, all folds")
     for name, answers, cost in (
         ("ours (tickets.yaml)", said, seconds["ours"]),

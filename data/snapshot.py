@@ -85,6 +85,16 @@ class Snapshot:
             table = table.filter(pc.is_in(table.column(f"provenance.{name}"), pa.array(list(values), pa.string())))
         return self._typed(table)
 
+    def inputs(self, ids: Sequence[str]) -> list[Input]:
+        """What was asked in these rows, in that order, without the others. Raises UnknownName for one there is not."""
+        places = pc.index_in(pa.array(list(ids), pa.string()), self.table.column("id"))
+        if places.null_count:
+            missing = next(id for id, place in zip(ids, places.to_pylist(), strict=True) if place is None)
+            raise UnknownName("the snapshot has no such row", where=self.digest[:12], found=missing)
+        task = self.seen_as or self.task
+        declared = [column for column in columns.of_task(task) if column.part == "input"]
+        return columns.parts(task.input, declared, self.table.take(places), sounds=self.sounds)
+
     def _typed(self, table: Any) -> Rows:
         task = self.seen_as or self.task
         declared = columns.of_task(task)

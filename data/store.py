@@ -73,14 +73,14 @@ def versions(settings: Settings, task: Task) -> list[Manifest]:
     return sorted(found, key=lambda manifest: (manifest.created, manifest.digest), reverse=True)
 
 
-def open_snapshot(settings: Settings, task: Task, digest: str | None = None) -> Snapshot:
-    """The snapshot whose digest begins with `digest`, by default the current one.
+def open_snapshot(settings: Settings, task: Task, digest: str | None = None, *, every_sample: bool = True) -> Snapshot:
+    """The snapshot whose digest begins with `digest`, by default the current one; of sound, `every_sample` checked.
 
     Raises UnknownName when there is none, IntegrityError when bytes differ from the manifest, ContractError when the
     declaration has changed since or a caller or near-duplicate cluster is on two sides.
     """
     owner = tasks.find(task.corpus_name)
-    snapshot = load(corpus_folder(settings, task), _find(settings, owner, digest), owner)
+    snapshot = load(corpus_folder(settings, task), _find(settings, owner, digest), owner, every_sample)
     if snapshot.manifest.contract != contract_digest(owner):
         raise ContractError(
             f"{owner.name} declares other inputs or targets than this snapshot was checked against",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from data.store import open_snapshot
-from evaluation import answers, leaks
+from data.store import Rows, open_snapshot
+from evaluation import answers, endpoints, leaks
+from evaluation.cost import Usage
+from evaluation.endpoints import Endpoint
 from evaluation.gate import read_lineage
 from evaluation.measure import differences, measure
 from hotline import registry
 from hotline.errors import RefusedError
-from hotline.records import Figure, ModelAddress
+from hotline.records import Figure, Lineage, ModelAddress
 from hotline.settings import Settings
-from hotline.task import Task
+from hotline.task import Answer, Task
+from hotline.text import RULES_VERSION, SCORED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,17 +27,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """One version: its figures, and its paired differences to the first (empty for the first itself)."""
+    """One candidate: its figures, and its paired differences to the first (empty for the first itself)."""
 
-    address: ModelAddress
+    address: ModelAddress | Endpoint
     figures: tuple[Figure, ...]
     differences: tuple[Figure, ...]
     note: str | None
     """Why its figures say nothing, such as test rows that it was trained on."""
+    answers: tuple[Answer, ...] = field(default=(), repr=False)
+    """One per test row."""
+    lineage: Lineage | None = field(default=None, repr=False)
+    usage: Usage | None = None
+    """What an endpoint's answers took."""
 
     @property
     def name(self) -> str:
-        return f"{self.address.line}@{self.address.version}"
+        address = self.address
+        return address.title if isinstance(address, Endpoint) else f"{address.line}@{address.version}"
+
+    @property
+    def digest(self) -> str | None:
+        """Of a version's bytes; an endpoint shows none."""
+        return self.address.digest if isinstance(self.address, ModelAddress) else None
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,9 @@ class Comparison:
     test_rows: str
     rows: int
     systems: tuple[System, ...]
+    declared: Task = field(repr=False)
+    tested: Rows = field(repr=False)
+    """The test rows themselves."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`: every figure and every difference with its interval."""
@@ -52,12 +69,14 @@ class Comparison:
             "task": self.task,
             "test_snapshot": self.test_snapshot,
             "test_rows": self.test_rows,
+            "text_rules": {"version": RULES_VERSION, "digest": SCORED.digest},
             "rows": self.rows,
             "systems": [
                 {
                     "name": system.name,
-                    "digest": system.address.digest,
+                    "digest": system.digest,
                     "note": system.note,
+                    "usage": system.usage.as_dict() if system.usage else None,
                     "figures": [figure.model_dump() for figure in system.figures],
                     "differences": [figure.model_dump() for figure in system.differences],
                 }
@@ -71,10 +90,11 @@ class Comparison:
         from rich.table import Table
 
         first, *others = self.systems
-        caption = "\n".join(escape(f"{system.name}: {system.note}") for system in self.systems if system.note)
+        notes = [escape(f"{system.name}: {system.note}") for system in self.systems if system.note]
+        caption = "\n".join([*notes, f"[dim not bold]text rules {RULES_VERSION}, {SCORED.digest[:12]}[/]"])
         table = Table(
             title=f"{self.task}: {self.rows} test rows of snapshot {self.test_snapshot[:12]}, 95 % intervals",
-            caption=caption or None,
+            caption=caption,
             title_justify="left",
             caption_style="bold red",
             box=box.SIMPLE_HEAD,
@@ -101,35 +121,53 @@ class Comparison:
         return f"[{'green' if better else 'red'}]{text}[/]"
 
 
-def compare(settings: Settings, task: Task, addresses: Sequence[ModelAddress], *, progress: bool = True) -> Comparison:
-    """All versions on the test rows of the task's newest snapshot; the first one is what the others differ from.
+def compare(
+    settings: Settings, task: Task, candidates: Sequence[ModelAddress | Endpoint], *, progress: bool = True
+) -> Comparison:
+    """All candidates on the test rows of the task's newest snapshot; the first one is what the others differ from.
 
-    Raises RefusedError for a version of another task or without test rows, IntegrityError for bytes that differ.
+    Raises RefusedError for a version of another task, without test rows, or when an endpoint leaves one unanswered,
+    IntegrityError for bytes that differ.
     """
-    client = registry.connect(settings.tracking_uri)
     snapshot = open_snapshot(settings, task)
     rows = snapshot.rows("test")
-    if not addresses or not len(rows):
+    if not candidates or not len(rows):
         raise RefusedError(
             "there is nothing to compare",
-            found=f"{len(addresses)} versions, {len(rows)} test rows",
+            found=f"{len(candidates)} versions, {len(rows)} test rows",
             next=f"hotline versions, hotline data versions {task.name}",
         )
     systems: list[System] = []
     baseline = None
-    for address in addresses:
-        lineage = read_lineage(registry.fetch(client, address, settings.verified), task, address)
-        note = None
-        try:
-            leaks.refuse_leaks(settings, task, lineage, address, rows)
-        except RefusedError as error:  # a comparison entitles to nothing, so it is shown and said
-            note = f"{error.what} ({error.found})"
-        said = answers.answer_rows(settings, client, task, address, rows.inputs, progress=progress)
+    for candidate in candidates:
+        lineage, usage = None, None
+        if isinstance(candidate, Endpoint):
+            tree = snapshot.tree if task.label_field else None
+            said, usage = endpoints.answer_rows(candidate, task, rows.inputs, rows.ids, tree, progress=progress)
+            note = candidate.caveat
+        else:
+            said, note, lineage = _of_version(settings, task, candidate, rows, progress)
         paired = () if baseline is None else differences(task, rows.targets, baseline, said, rows)
-        systems.append(System(address, measure(task, rows.targets, said, rows), paired, note))
+        figures = measure(task, rows.targets, said, rows)
+        systems.append(System(candidate, figures, paired, note, tuple(said), lineage, usage))
         baseline = baseline or said
     directions = {name: score.higher_is_better for name, score in task.scores.items()}
-    return Comparison(task.name, directions, snapshot.digest, rows.digest, len(rows), tuple(systems))
+    return Comparison(
+        task.name, directions, snapshot.digest, rows.digest, len(rows), tuple(systems), declared=task, tested=rows
+    )
+
+
+def _of_version(
+    settings: Settings, task: Task, address: ModelAddress, rows: Rows, progress: bool
+) -> tuple[list[Answer], str | None, Lineage]:
+    """A version's answers, why they say nothing, if so, and its lineage: a comparison entitles to nothing."""
+    client, note = registry.connect(settings.tracking_uri), None
+    lineage = read_lineage(registry.fetch(client, address, settings.verified), task, address)
+    try:
+        leaks.refuse_leaks(settings, task, lineage, address, rows)
+    except RefusedError as error:
+        note = f"{error.what} ({error.found})"
+    return answers.answer_rows(settings, client, task, address, rows.inputs, progress=progress), note, lineage
 
 
 def _slice(figure: Figure) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from evaluation.shrinkage import shared
 from evaluation.statistics import non_inferior
 from hotline.records import Figure, Finding, Outcome
 from hotline.task import Bar, Profile, Task
@@ -58,8 +59,20 @@ def _over_slice(
         yield Finding(
             bar=bar.words(), outcome="insufficient evidence", reason=f"no test row says its {bar.slice}", figure=None
         )
-    for value in values:
-        yield _one(task, bar, value, own.get(value), against.get(value), standing)
+    found = [_one(task, bar, value, own.get(value), against.get(value), standing) for value in values]
+    yield from _beside(found) if bar.slice else found
+
+
+def _beside(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """The findings of one slice; where evidence lacks, with what the figure becomes if the other values count in."""
+    drawn = shared([finding.figure for finding in findings if finding.figure])
+    for finding in findings:
+        value = finding.figure.value if finding.figure else None
+        if finding.outcome == "insufficient evidence" and value in drawn:
+            said = f"; {drawn[value]:.3f} with strength shared among {len(drawn)} values, which decides nothing"
+            yield finding.model_copy(update={"reason": finding.reason + said})
+        else:
+            yield finding
 
 
 def _by_value(bar: Bar, figures: Sequence[Figure]) -> dict[str | None, Figure]:

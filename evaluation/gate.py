@@ -1,7 +1,7 @@
 """The gate: candidate and champion answer the same test rows in one go, and a signed verdict says what was found.
 
-It refuses to judge what cannot be judged honestly: another task's version, leaked test rows, a missing snapshot, a
-profile without bars, answers that are not there.
+It refuses to judge what cannot be judged honestly: another task's version, leaked test rows, references of the same
+machine, a missing snapshot, a profile without bars, answers that are not there, an expired policy.
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data.store import Rows, Snapshot, open_snapshot
-from evaluation import answers, findings, leaks, report
+from evaluation import answers, evidence, findings, leaks, on_ray, plots, recording, report, unfinished
 from evaluation.findings import Standing
-from evaluation.measure import differences, measure, slice_columns, slice_values
-from hotline import digests, keys, policy, registry
+from evaluation.planning import settles
+from evaluation.weighing import weigh_answers
+from hotline import digests, keys, machine, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
 from hotline.policy import SitePolicy
-from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Verdict
+from hotline.records import LINEAGE_FILE, Evidence, Figure, LeakCheck, Lineage, ModelAddress, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
-from hotline.text import SCORED
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydantic", "rapidfuzz")
 CANDIDATE, CHAMPION = "candidate", "champion"
+Place = Literal["here", "ray"]
+"""Where rows are answered: in this process, or by the actors of a Ray cluster."""
 log = logging.getLogger(__name__)
 
 
@@ -43,8 +44,11 @@ class _Case:
     address: ModelAddress
     champion: ModelAddress | None
     lineage: Lineage
+    leaks: LeakCheck
     snapshot: Snapshot
     rows: Rows
+    shown_before: tuple[Figure, ...]
+    """What the champion's own verdict measured: no slice may be missing unnoticed."""
 
     @property
     def standing(self) -> Standing:
@@ -52,26 +56,37 @@ class _Case:
             return "first model"
         return "champion" if self.champion.digest == self.address.digest else "challenger"
 
+    @property
+    def systems(self) -> dict[str, ModelAddress]:
+        """Who answers the test rows, in one go."""
+        asked = {CANDIDATE: self.address}
+        return asked | ({CHAMPION: self.champion} if self.champion and self.standing == "challenger" else {})
 
-def judge(settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True) -> tuple[Entry, Verdict]:
+
+def judge(
+    settings: Settings, task: Task, address: ModelAddress, *, progress: bool = True, on: Place = "here"
+) -> tuple[Entry, Verdict]:
     """The verdict on that version for the site's profile, signed by the gate's key, and its ledger entry.
 
-    Judged again with the same evidence, the recorded verdict is given back. Raises RefusedError when it cannot be
-    judged, IntegrityError when bytes differ, PolicyError without a gate key, UnavailableError without MLflow.
+    Judged again with the same evidence, the recorded verdict is given back; after an interruption, judging goes on.
+    Raises RefusedError when it cannot be judged, IntegrityError when bytes differ, PolicyError without a gate key or
+    when the policy has expired,
+    UnavailableError without MLflow.
     """
     site = policy.load(settings.workspace)
+    policy.refuse_expired(site, "judge")
     refuse_without_bars(task, site)
     key, ledger = keys.load(settings.keys, "gate"), Ledger.of(settings)
     ledger.check_signer(key.public, "verdict")
-    standing_champion = ledger.read().champion(task.name)
     client = registry.connect(settings.tracking_uri)
-    case = _prepare(
-        settings, client, task, site, address, standing_champion.record.model if standing_champion else None
-    )
+    case = _prepare(settings, client, task, site, address, ledger.read())
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     pace = answers.Pace()
-    verdict = _verdict(settings, client, case, file, pace, progress)
-    entry = _recorded(ledger.read(), verdict) or ledger.append(lambda chain: _current(chain, verdict), key)
+    with unfinished.evaluation(settings, task, case.systems, case.rows, evidence.libraries(), on) as kept:
+        verdict = _verdict(settings, client, case, file, pace, progress, kept, on)
+        entry = recording.standing(ledger.read(), verdict, site) or ledger.append(
+            lambda chain: recording.current(chain, verdict), key
+        )
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
@@ -118,7 +133,7 @@ def _prepare(
     task: Task,
     site: SitePolicy,
     address: ModelAddress,
-    champion: ModelAddress | None,
+    chain: Chain,
 ) -> _Case:
     """Everything that can be refused before anything is answered."""
     lineage = read_lineage(registry.fetch(client, address, settings.verified), task, address)
@@ -130,37 +145,66 @@ def _prepare(
             where=f"snapshot {snapshot.digest[:12]}",
             next=f"hotline import {task.name} FILE --mapping MAPPING",
         )
-    leaks.refuse_leaks(settings, task, lineage, address, rows)
-    return _Case(task, site, address, champion, lineage, snapshot, rows)
+    check = leaks.refuse_leaks(settings, task, lineage, address, rows)
+    for warning in check.warnings:
+        log.warning("%s: %s", task.name, warning)
+    champion = chain.champion(task.name)
+    before = chain.verdict(champion.record.verdict) if champion else None
+    shown = before[1].figures if before else ()
+    return _Case(
+        task, site, address, champion.record.model if champion else None, lineage, check, snapshot, rows, shown
+    )
+
+
+def _evidence(case: _Case, file: Path) -> Evidence:
+    table = case.snapshot.table
+    return Evidence(
+        lineage=case.lineage,
+        test_snapshot=case.snapshot.digest,
+        test_rows=case.rows.digest,
+        policy=case.site.digest,
+        answers=digests.of_file(file),
+        splits=evidence.splits(table.column("id").to_pylist(), table.column("split").to_pylist()),
+        bars=case.task.bars_digest(case.site.profile),
+        adapter=evidence.adapter(case.address),
+        merge_report=evidence.merge_report(case.address),
+        leaks=case.leaks,
+    )
 
 
 def _verdict(
-    settings: Settings, client: MlflowClient, case: _Case, file: Path, pace: answers.Pace, progress: bool
+    settings: Settings,
+    client: MlflowClient,
+    case: _Case,
+    file: Path,
+    pace: answers.Pace,
+    progress: bool,
+    kept: unfinished.Evaluation,
+    on: Place,
 ) -> Verdict:
     """Answer, measure, decide; not signed yet. `pace` is told how fast the candidate answered."""
-    task, rows = case.task, case.rows
-    asked = {CANDIDATE: case.address}
-    if case.champion is not None and case.standing == "challenger":
-        asked[CHAMPION] = case.champion
+    task, rows, asked = case.task, case.rows, case.systems
+    elsewhere = partial(on_ray.answer, snapshot=case.snapshot.digest, ids=rows.ids) if on == "ray" else None
     said = {
         name: answers.answer_rows(
-            settings, client, task, address, rows.inputs, progress=progress, pace=pace if name == CANDIDATE else None
+            settings,
+            client,
+            task,
+            address,
+            rows.inputs,
+            progress=progress,
+            pace=pace if name == CANDIDATE else None,
+            keeper=kept.of(name),
+            answerer=elsewhere,
         )
         for name, address in asked.items()
     }
     answers.save(file, rows.ids, said)
     said = answers.read(file, task, rows.ids, list(asked))
-    figures = measure(task, rows.targets, said[CANDIDATE], rows)
-    bars = task.bars[case.site.profile]
-    relative = [bar.score for bar in bars if bar.not_worse_than_champion_by is not None]
-    paired = (
-        differences(task, rows.targets, said[CHAMPION], said[CANDIDATE], rows, only=relative)
-        if CHAMPION in asked
-        else ()
-    )
-    everything = case.snapshot.rows()
-    known = {column: sorted(set(slice_values(task, column, everything))) for column in slice_columns(task)}
-    found = findings.decide(task, case.site.profile, figures, paired, case.standing, known)
+    weighed = weigh_answers(task, case.site.profile, rows, said[CANDIDATE], said.get(CHAMPION))
+    plots.write(file.parent, task, rows.targets, said[CANDIDATE], weighed.figures)
+    known = evidence.known_values(task, case.snapshot.rows(), case.shown_before, case.site.retired_slices)
+    found = findings.decide(task, case.site.profile, weighed.figures, weighed.differences, case.standing, known)
     return Verdict(
         site=case.site.site,
         task=task.name,
@@ -169,37 +213,12 @@ def _verdict(
         model=case.address,
         outcome=findings.outcome(found),
         findings=found,
-        figures=figures,
-        evidence=Evidence(
-            lineage=case.lineage,
-            test_snapshot=case.snapshot.digest,
-            test_rows=rows.digest,
-            policy=case.site.digest,
-            answers=digests.of_file(file),
-        ),
+        figures=weighed.figures,
+        evidence=_evidence(case, file),
         previous_champion=case.champion.digest if case.champion else None,
-        libraries={name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest},
+        libraries=evidence.libraries(),
+        code=machine.revision(),
+        hardware=machine.hardware(),
+        tests=weighed.tests,
+        settles=settles(task, case.site.profile, found, weighed.figures),
     )
-
-
-def _recorded(chain: Chain, verdict: Verdict) -> Entry | None:
-    """The newest verdict on this version, when it says the same on the same evidence."""
-    entry, newest = next(iter(chain.verdicts(verdict.task, verdict.model.digest)), (None, None))
-    if entry is None or newest is None or newest.model_copy(update={"time": verdict.time}) != verdict:
-        return None
-    log.info("the same evidence was judged before: ledger entry %d of %s holds", entry.seq, newest.time)
-    return entry
-
-
-def _current(chain: Chain, verdict: Verdict) -> Verdict:
-    """The verdict, unless the champion it was judged against has changed meanwhile."""
-    champion = chain.champion(verdict.task)
-    now = champion.record.model.digest if champion else None
-    if now != verdict.previous_champion:
-        raise RefusedError(
-            f"{verdict.task}: the champion changed while this version was judged against the former one",
-            found=now,
-            expected=verdict.previous_champion or "no champion",
-            next=f"hotline judge {verdict.model.line}",
-        )
-    return verdict

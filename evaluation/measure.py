@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation import statistics
-from evaluation.statistics import Clusters, Interval
+from evaluation.resampling import RESAMPLES, Clusters, independent_clusters
+from evaluation.statistics import Interval
 from hotline.records import Figure
+from hotline.scores import Score
 from hotline.task import Answer, Target, Task
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ class Part:
     value: str | None
     index: npt.NDArray[np.int64]
     clusters: Clusters
+
+    def cut(self, table: Any) -> Any:
+        """The part's rows of a table over all rows."""
+        return table if self.slice is None else table[self.index]
 
 
 def slice_columns(task: Task) -> list[str]:
@@ -44,13 +50,22 @@ def slice_values(task: Task, column: str, rows: Rows) -> list[str]:
 
 def parts(task: Task, rows: Rows) -> Iterator[Part]:
     """All rows first, then every value of every slice, in order."""
-    clusters = statistics.independent_clusters(rows)
+    clusters = independent_clusters(rows)
     yield Part(None, None, np.arange(len(rows)), clusters)
     for column in slice_columns(task):
         values = np.asarray(slice_values(task, column, rows), dtype=str)
         for value in np.unique(values):
             index = np.flatnonzero(values == value)
             yield Part(column, str(value), index, np.unique(clusters[index], return_inverse=True)[1].astype(np.int64))
+
+
+def tabulate(
+    scores: Mapping[str, Score], targets: Sequence[Target], answers: Sequence[Answer], rows: Rows
+) -> dict[str, Any]:
+    """The (n, k) statistics of each score. Raises ValueError when targets, answers and rows differ in number."""
+    if not len(targets) == len(answers) == len(rows) or not len(rows):
+        raise ValueError(f"{len(targets)} targets, {len(answers)} answers and {len(rows)} rows")
+    return {name: score.statistics(targets, answers) for name, score in scores.items()}
 
 
 def measure(
@@ -60,15 +75,8 @@ def measure(
 
     Raises ValueError when targets, answers and rows differ in number, or there are none.
     """
-    _same_length(targets, answers, rows)
-    named = list(task.scores.items())
-    whole = [(score, score.statistics(targets, answers)) for _, score in named]
-    figures: list[Figure] = []
-    for part in parts(task, rows):
-        cut = [(score, _cut(table, part)) for score, table in whole]
-        found = statistics.intervals(cut, part.clusters, seed=seed)
-        figures += [_figure(name, part, interval) for (name, _), interval in zip(named, found, strict=True)]
-    return tuple(figures)
+    own = tabulate(task.scores, targets, answers, rows)
+    return weigh(task.scores, own, {}, parts(task, rows), seed=seed)[0]
 
 
 def differences(
@@ -84,19 +92,36 @@ def differences(
 
     Raises ValueError as `measure` does.
     """
-    _same_length(targets, a_answers, rows)
-    _same_length(targets, b_answers, rows)
     scores = {name: score for name, score in task.scores.items() if only is None or name in only}
-    tables = {
-        name: (score.statistics(targets, a_answers), score.statistics(targets, b_answers))
-        for name, score in scores.items()
-    }
+    a, b = (tabulate(scores, targets, answers, rows) for answers in (a_answers, b_answers))
+    return weigh(scores, b, a, parts(task, rows), seed=seed)[1]
+
+
+def weigh(
+    scores: Mapping[str, Score],
+    own: Mapping[str, Any],
+    other: Mapping[str, Any],
+    over: Iterable[Part],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[tuple[Figure, ...], tuple[Figure, ...]]:
+    """The figures of one system, and its differences to another one in the scores that the other has statistics of.
+
+    `own` and `other` are the (n, k) statistics by score name; everything about a part is on the same resamples.
+    """
     figures: list[Figure] = []
-    for part in parts(task, rows):
-        for name, score in scores.items():
-            a, b = (_cut(table, part) for table in tables[name])
-            figures.append(_figure(name, part, statistics.paired(score, a, b, part.clusters, seed=seed)))
-    return tuple(figures)
+    differences: list[Figure] = []
+    for part in over:
+        sides = [
+            (score, part.cut(own[name]), part.cut(other[name]) if name in other else None)
+            for name, score in scores.items()
+        ]
+        found = statistics.against(sides, part.clusters, resamples, seed)
+        for name, (interval, apart) in zip(scores, found, strict=True):
+            figures.append(_figure(name, part, interval))
+            differences += [] if apart is None else [_figure(name, part, apart)]
+    return tuple(figures), tuple(differences)
 
 
 def flat(figures: Sequence[Figure], ends: bool = True) -> dict[str, float]:
@@ -108,10 +133,6 @@ def flat(figures: Sequence[Figure], ends: bool = True) -> dict[str, float]:
         if ends and not figure.slice:
             found |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _cut(table: Any, part: Part) -> Any:
-    return table if part.slice is None else table[part.index]
 
 
 def _figure(name: str, part: Part, interval: Interval) -> Figure:
@@ -130,8 +151,3 @@ def _figure(name: str, part: Part, interval: Interval) -> Figure:
         low=finite(interval.low),
         high=finite(interval.high),
     )
-
-
-def _same_length(targets: Sequence[Target], answers: Sequence[Answer], rows: Rows) -> None:
-    if not len(targets) == len(answers) == len(rows) or not len(rows):
-        raise ValueError(f"{len(targets)} targets, {len(answers)} answers and {len(rows)} rows")

@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
-from hotline import keys, policy, registry
+from evaluation import references
+from evaluation.entitlement import entitled, refuse_unpassed
+from hotline import approvals, heads, keys, policy, registry
 from hotline.errors import RefusedError, UnavailableError
 from hotline.ledger import Chain, Entry, Ledger
 from hotline.policy import SitePolicy
-from hotline.records import Figure, ModelAddress, Promotion, Rollback, Verdict
+from hotline.records import ModelAddress, Promotion, Rollback
 from hotline.settings import Settings
 from hotline.task import Task
 
@@ -27,10 +29,12 @@ log = logging.getLogger(__name__)
 def promote(settings: Settings, task: Task, address: ModelAddress, reason: str) -> Entry:
     """From now on this version answers the task; the entry that says so, or the standing one when it does already.
 
-    Raises RefusedError without a passed, current verdict under the site's profile, IntegrityError when the bytes are
-    not those that were judged, PolicyError without an operator's key.
+    Raises RefusedError without a passed, current verdict under the site's profile or without the approvals that it asks
+    for, IntegrityError when bytes or test rows are not those that were judged, PolicyError without an operator's key or
+    when the policy has expired.
     """
     site = policy.load(settings.workspace)
+    policy.refuse_expired(site, "promote")
     key, ledger = keys.load(settings.keys, "operator"), Ledger.of(settings)
     ledger.check_signer(key.public, "promotion")
     chain = ledger.read()
@@ -39,9 +43,11 @@ def promote(settings: Settings, task: Task, address: ModelAddress, reason: str) 
         log.info("%s@%s is the champion of %s already: nothing to do", address.line, address.version, task.name)
         _repeat(settings, ledger, site, task)
         return champion.entry
+    planned = _promotion(chain, site, task, address, reason, key.public)
     _, verdict = entitled(chain, site, task, address)
-    registry.recheck(registry.connect(settings.tracking_uri), verdict.model)
-    entry = ledger.append(lambda now: _promotion(now, site, task, address, reason), key)
+    references.refuse_relabelled(settings, task, verdict)
+    registry.recheck(registry.connect(settings.tracking_uri), planned.model)
+    entry = ledger.append(lambda now: _promotion(now, site, task, address, reason, key.public), key)
     _repeat(settings, ledger, site, task)
     return entry
 
@@ -49,8 +55,9 @@ def promote(settings: Settings, task: Task, address: ModelAddress, reason: str) 
 def rollback(settings: Settings, task: Task, reason: str) -> Entry:
     """The champion before this one answers again, on its own passed verdict; the entry that says so.
 
-    Raises RefusedError when there is none before it or its verdict does not hold at this site, IntegrityError when
-    its bytes changed, PolicyError without an operator's key.
+    It is open to an operator after the policy has expired, too. Raises RefusedError when there is none before it, its
+    verdict does not hold at this site or lacks approvals, IntegrityError when its bytes changed, PolicyError without an
+    operator's key.
     """
     site = policy.load(settings.workspace)
     key, ledger = keys.load(settings.keys, "operator"), Ledger.of(settings)
@@ -62,56 +69,12 @@ def rollback(settings: Settings, task: Task, reason: str) -> Entry:
     return entry
 
 
-def entitled(chain: Chain, site: SitePolicy, task: Task, address: ModelAddress) -> tuple[Entry, Verdict]:
-    """The verdict that entitles this version to answer. Raises RefusedError: none, not passed, wrong profile, stale."""
-    name, judge = f"{address.line}@{address.version}", f"hotline judge {address.line}"
-    newest = next(iter(chain.verdicts(task.name, address.digest)), None)
-    if newest is None:
-        raise RefusedError(f"no verdict on {name} for {task.name}", expected="a passed verdict", next=judge)
-    entry, verdict = newest
-    refuse_unpassed(entry, verdict, site)
-    champion = chain.champion(task.name)
-    now = champion.record.model.digest if champion else None
-    if verdict.previous_champion != now:
-        raise RefusedError(
-            f"the verdict on {name} is stale: it was reached against another champion",
-            where=f"ledger entry {entry.seq}",
-            found=f"judged against {(verdict.previous_champion or 'no champion')[:12]}",
-            expected=f"the champion now, {(now or 'none')[:12]}",
-            next=judge,
-        )
-    return newest
-
-
-def refuse_unpassed(entry: Entry, verdict: Verdict, site: SitePolicy) -> None:
-    """Raises RefusedError for a verdict that did not pass, or that passed the bars of another profile."""
-    name, judge = f"{verdict.model.line}@{verdict.model.version}", f"hotline judge {verdict.model.line}"
-    if verdict.profile != site.profile:
-        raise RefusedError(
-            f"a {verdict.profile} verdict at a {site.profile} site entitles to nothing: {name}",
-            where=f"ledger entry {entry.seq}",
-            found=verdict.profile,
-            expected=f"{site.profile} (policy/site.yaml)",
-            next=judge,
-        )
-    if verdict.outcome != "passed":
-        short = [f"{f.bar}{_where(f.figure)}: {f.reason}" for f in verdict.findings if f.outcome == verdict.outcome]
-        raise RefusedError(
-            f"the verdict on {name} is: {verdict.outcome}",
-            where=f"ledger entry {entry.seq}",
-            found="; ".join(short) or "no finding passed",
-            expected="passed",
-            next="label more test rows, or train a better candidate and hotline judge it",
-        )
-
-
-def _where(figure: Figure | None) -> str:
-    return f" ({figure.slice} {figure.value})" if figure and figure.slice else ""
-
-
-def _promotion(chain: Chain, site: SitePolicy, task: Task, address: ModelAddress, reason: str) -> Promotion:
+def _promotion(
+    chain: Chain, site: SitePolicy, task: Task, address: ModelAddress, reason: str, operator: str
+) -> Promotion:
     """Decided anew on every head: of two operators, one meets the other's champion and is refused as stale."""
     entry, verdict = entitled(chain, site, task, address)
+    approved = approvals.refuse_missing(chain, site, entry, operator)
     return Promotion(
         site=site.site,
         task=task.name,
@@ -120,6 +83,7 @@ def _promotion(chain: Chain, site: SitePolicy, task: Task, address: ModelAddress
         verdict=entry.hash,
         previous_champion=verdict.previous_champion,
         reason=reason,
+        approvals=tuple(approval.hash for approval in approved),
     )
 
 
@@ -131,14 +95,15 @@ def _rollback(chain: Chain, site: SitePolicy, task: Task, reason: str) -> Rollba
             expected="two promotions",
             next="hotline promote another version",
         )
-    entry = chain.by_hash(before.record.verdict)
-    if entry is None or not isinstance(entry.record, Verdict) or entry.record.model != before.record.model:
+    found = chain.verdict(before.record.verdict)
+    if found is None or found[1].model != before.record.model:
         raise RefusedError(
             "the champion before this one stands on no verdict about its bytes",
             where=f"ledger entry {before.entry.seq}",
             next=f"hotline judge {before.record.model.line}",
         )
-    refuse_unpassed(entry, entry.record, site)
+    refuse_unpassed(*found, site)
+    approvals.refuse_missing(chain, site, found[0], None)
     return Rollback(
         site=site.site,
         task=task.name,
@@ -159,6 +124,11 @@ def _same_target(now: Rollback, planned: Rollback) -> Rollback:
             next=f"look at hotline versions, then hotline rollback {now.task}",
         )
     return now
+
+
+def export_head(settings: Settings, chain: Chain) -> None:
+    """ledger.head as the chain says it, unless a newer entry stands there."""
+    heads.export(settings.ledger_head, len(chain.entries), chain.head)
 
 
 def write_lock(settings: Settings, chain: Chain) -> Path:
@@ -203,6 +173,7 @@ def mirror(settings: Settings, chain: Chain, site: SitePolicy, task: str) -> Non
 def _repeat(settings: Settings, ledger: Ledger, site: SitePolicy, task: Task) -> None:
     """Lock file and alias after the ledger; what fails here is repaired later, the decision stands."""
     chain = ledger.read()
+    export_head(settings, chain)
     write_lock(settings, chain)
     try:
         mirror(settings, chain, site, task.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.measure import flat
+from evaluation.planning import write_wanted
 from hotline import digests
 from hotline.errors import IntegrityError
 from hotline.ledger import Chain, Entry
@@ -32,7 +33,7 @@ def folder(settings: Settings, line: str, task: str) -> Path:
 
 
 def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[str, float]) -> None:
-    """verdict.json with the ledger's entry beside it, and metrics.json as `dvc metrics` reads it.
+    """verdict.json with the ledger's entry beside it, metrics.json as `dvc metrics` reads it, and wanted.jsonl.
 
     Figures `beside` the verdict, such as `rtf`, are in metrics.json alone: they are measured, not judged.
     """
@@ -40,6 +41,7 @@ def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[st
     link = {name: value for name, value in asdict(entry).items() if name != "body"}
     _dump(place / VERDICT_FILE, {"ledger": link, "verdict": verdict.model_dump(mode="json")})
     _dump(place / METRICS_FILE, flat(verdict.figures) | dict(beside))
+    write_wanted(place, verdict)
 
 
 def check(chain: Chain, path: Path) -> Verdict:
@@ -61,10 +63,18 @@ def check(chain: Chain, path: Path) -> Verdict:
     return entry.record
 
 
+def claimed(path: Path) -> str | None:
+    """The hash of the ledger entry that a report names; None when there is no such report."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["ledger"]["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, float]) -> None:
     """The overall figures, and those `beside` the verdict, as metrics of the version's run: `test/macro_f1` and so on.
 
-    Nothing decides by them.
+    The digest of the text rules they were counted by is the tag `text_rules`. Nothing decides by them.
     """
     from mlflow.entities import Metric
     from mlflow.exceptions import MlflowException
@@ -74,6 +84,7 @@ def log_figures(client: MlflowClient, verdict: Verdict, beside: Mapping[str, flo
     metrics = [Metric(f"test/{name}", value, now, 0) for name, value in (flat(overall) | dict(beside)).items()]
     try:
         client.log_batch(verdict.model.run_id, metrics=metrics)
+        client.set_tag(verdict.model.run_id, "text_rules", verdict.libraries.get("text rules"))
     except MlflowException as error:
         log.warning("the verdict stands, but MLflow did not take its figures: %s", error)
 

@@ -1,4 +1,4 @@
-"""ed25519 keys (RFC 8032): one file per role in the keys folder, readable by its owner only."""
+"""ed25519 keys (RFC 8032): one file each in the keys folder, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from hotline.errors import PolicyError
+
+SUFFIX = ".key"
 
 
 @dataclass(frozen=True)
@@ -26,35 +28,40 @@ class SigningKey:
         return self._key.sign(text.encode()).hex()
 
 
-def _file(folder: Path, role: str) -> Path:
-    return folder / f"{role}.key"
+def _file(folder: Path, name: str) -> Path:
+    """The file of a key in the folder, or one that is named by its path."""
+    return Path(name).expanduser() if name.endswith(SUFFIX) or os.sep in name else folder / f"{name}{SUFFIX}"
 
 
-def create(folder: Path, role: str) -> SigningKey:
-    """A new private key for `role`. Raises PolicyError when one is there: keys are replaced by a person."""
+def create(folder: Path, name: str) -> SigningKey:
+    """A new private key called `name`. Raises PolicyError when one is there: keys are replaced by a person."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = _file(folder, role)
+    path = _file(folder, name)
     key = Ed25519PrivateKey.generate()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise PolicyError(f"there is a {role} key already", where=str(path), next="move it away first") from error
+        raise PolicyError(f"there is a {name} key already", where=str(path), next="move it away first") from error
     with os.fdopen(descriptor, "w") as stream:
         stream.write(key.private_bytes_raw().hex())
     return SigningKey(key)
 
 
-def load(folder: Path, role: str) -> SigningKey:
-    """The private key of `role`. Raises PolicyError when this machine does not hold it."""
-    path = _file(folder, role)
+def load(folder: Path, name: str, role: str | None = None) -> SigningKey:
+    """The private key called `name`, or in the file of that path; `role` is what it is for, where that is not its name.
+
+    Raises PolicyError when this machine does not hold it.
+    """
+    path = _file(folder, name)
+    make = f"{role} --name {name}" if role else name
     try:
         return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip())))
     except (OSError, ValueError) as error:
         raise PolicyError(
-            f"this machine holds no usable {role} key",
+            f"this machine holds no usable {name} key",
             where=str(path),
             found=error,
-            next=f"hotline keys new {role}, then add its public key to policy/signers.yaml",
+            next=f"hotline keys new {make}, then add its public key to policy/signers.yaml",
         ) from error
 
 

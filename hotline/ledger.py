@@ -1,30 +1,34 @@
-"""The ledger: an append-only, signed chain of verdicts, promotions and rollbacks; one chain per site.
+"""The ledger: an append-only, signed chain of verdicts, approvals, promotions and rollbacks; one chain per site.
 
 SQLite on a laptop, PostgreSQL for a team. There is one writer at a time: `prev_hash` is unique, so of two appends on
 the same head one wins and the other reads the new head and decides again. The ledger decides; an MLflow alias only
-mirrors it.
+mirrors it. How long it was at least, its exported heads say (`hotline.heads`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 
 import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.exc import IntegrityError as Conflict
 from sqlalchemy.schema import CreateTable
 
-from hotline import digests, keys, policy
+from hotline import digests, heads, keys, policy
+from hotline.chain import GENESIS, Chain, Champion, Entry
 from hotline.errors import IntegrityError, RefusedError, UnavailableError
 from hotline.policy import Signers
-from hotline.records import ADAPTER, ROLE_OF, Promotion, Rollback, Verdict
+from hotline.records import ROLE_OF, AnyRecord
 from hotline.settings import Settings
 
-GENESIS = "0" * 64
+__all__ = ["GENESIS", "Chain", "Champion", "Entry", "Ledger"]
+
 APPEND_TRIES = 20
-AnyRecord = Verdict | Promotion | Rollback
+log = logging.getLogger(__name__)
 
 _METADATA = sql.MetaData()
 _ENTRIES = sql.Table(
@@ -39,98 +43,25 @@ _ENTRIES = sql.Table(
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One link: `hash` covers seq, prev_hash, body and public_key; the signature covers the hash."""
-
-    seq: int
-    prev_hash: str
-    hash: str
-    body: str
-    public_key: str
-    signature: str
-
-    @cached_property
-    def record(self) -> AnyRecord:
-        return ADAPTER.validate_json(self.body)
-
-
 def _hash(seq: int, prev_hash: str, body: str, public_key: str) -> str:
     return digests.of_value([seq, prev_hash, body, public_key])
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The version that answers a task, and the entry that says so."""
-
-    entry: Entry
-    record: Promotion | Rollback
-
-
-class Chain:
-    """The entries from genesis to head; every query is answered from verified entries only."""
-
-    def __init__(self, entries: tuple[Entry, ...]) -> None:
-        self.entries = entries
-
-    @property
-    def head(self) -> str:
-        return self.entries[-1].hash if self.entries else GENESIS
-
-    def by_hash(self, hash: str) -> Entry | None:
-        return next((entry for entry in self.entries if entry.hash == hash), None)
-
-    def by_seq(self, seq: int) -> Entry | None:
-        return self.entries[seq - 1] if 0 < seq <= len(self.entries) else None
-
-    def champion(self, task: str) -> Champion | None:
-        """Who answers `task` now, or None."""
-        return next(iter(self.history(task)), None)
-
-    def history(self, task: str) -> list[Champion]:
-        """Promotions and rollbacks of `task`, newest first."""
-        return [
-            Champion(entry, entry.record)
-            for entry in reversed(self.entries)
-            if isinstance(entry.record, Promotion | Rollback) and entry.record.task == task
-        ]
-
-    def previous(self, task: str) -> Champion | None:
-        """The champion that a rollback brings back, or None: promotions put one on the pile, rollbacks take one off."""
-        pile: list[Champion] = []
-        for champion in reversed(self.history(task)):
-            if isinstance(champion.record, Rollback):
-                del pile[-1:]
-            else:
-                pile.append(champion)
-        return pile[-2] if len(pile) > 1 else None
-
-    def champions(self) -> dict[str, Champion]:
-        """Every task that has a champion."""
-        tasks = {entry.record.task for entry in self.entries if isinstance(entry.record, Promotion | Rollback)}
-        found = {task: self.champion(task) for task in sorted(tasks)}
-        return {task: champion for task, champion in found.items() if champion}
-
-    def verdicts(self, task: str, digest: str) -> list[tuple[Entry, Verdict]]:
-        """Verdicts on the version with that digest, newest first."""
-        return [
-            (entry, entry.record)
-            for entry in reversed(self.entries)
-            if isinstance(entry.record, Verdict) and entry.record.task == task and entry.record.model.digest == digest
-        ]
-
-
 class Ledger:
-    """Reads and appends. Reading needs public keys only."""
+    """Reads and appends. Reading needs public keys only.
 
-    def __init__(self, url: str, site: str, signers: Signers) -> None:
-        self.url, self.site, self.signers = url, site, signers
+    The chain must have the entry that each of `exported` names; what is appended is exported to the first of them.
+    """
+
+    def __init__(self, url: str, site: str, signers: Signers, exported: tuple[Path, ...] = ()) -> None:
+        self.url, self.site, self.signers, self.exported = url, site, signers, exported
         self._verified: tuple[Entry, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> Ledger:
         """The workspace's ledger, with the site and the signers of its policy. Raises PolicyError."""
-        return cls(settings.ledger_url, policy.load(settings.workspace).site, policy.load_signers(settings.workspace))
+        site, signers = policy.load(settings.workspace), policy.load_signers(settings.workspace)
+        return cls(settings.ledger_url, site.site, signers, (settings.ledger_head, settings.followed_head))
 
     @cached_property
     def _engine(self) -> sql.Engine:
@@ -173,8 +104,10 @@ class Ledger:
         if not start and known:  # every entry verifies, but they are not those that were there before
             changed = next(number for number, old in enumerate(known) if entries[number] != old)
             raise self._broken(changed + 1, "the ledger was written anew since it was last read")
+        for path in self.exported:
+            heads.check(path, [entry.hash for entry in entries])
         self._verified = entries
-        return Chain(entries)
+        return Chain(entries, self.signers)
 
     def append(self, decide: Callable[[Chain], AnyRecord], key: keys.SigningKey) -> Entry:
         """Append what `decide` makes of the current chain; called again when another writer was faster.
@@ -196,17 +129,36 @@ class Ledger:
                 continue
             except SQLAlchemyError as error:
                 raise UnavailableError("the ledger refused the entry", found=error, next="hotline doctor") from error
+            self._export(entry)
             return entry
         raise UnavailableError(
             "the ledger's head moved with every try", found=f"{APPEND_TRIES} tries", next="try again"
         )
+
+    def adopt(self, chain: Chain) -> None:
+        """Make this empty ledger a copy of that chain. Raises UnavailableError when it is not empty."""
+        try:
+            with self._engine.begin() as connection:
+                for entry in chain.entries:
+                    connection.execute(_ENTRIES.insert().values(**asdict(entry)))
+        except SQLAlchemyError as error:
+            raise UnavailableError("the ledger refused the entries", found=error, next="use an empty one") from error
+        self.read()
+
+    def _export(self, entry: Entry) -> None:
+        """The entry stands, whether or not its export can be written."""
+        for path in self.exported[:1]:
+            try:
+                heads.export(path, entry.seq, entry.hash)
+            except OSError as error:
+                log.warning("the ledger has it, but %s is not written; next: hotline verify --repair\n%s", path, error)
 
     def check_signer(self, public_key: str, kind: str) -> None:
         """Raises RefusedError when policy/signers.yaml does not let this key sign records of that kind."""
         signer, role = self.signers.with_key(public_key), ROLE_OF[kind]
         if signer is None or role not in signer.roles:
             raise RefusedError(
-                f"this key may not sign a {kind}",
+                f"this key may not sign {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
                 where="policy/signers.yaml",
                 found=f"{public_key[:16]}… with roles {', '.join(signer.roles) if signer else 'none'}",
                 expected=f"a signer with the role {role}",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hotline import digests
 from hotline.errors import PolicyError
 from hotline.task import Name, Profile
 from hotline.text import TextPolicy
 
-Role = Literal["gate", "operator"]
+Role = Literal["gate", "approver", "operator"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -39,10 +40,29 @@ class SitePolicy(BaseModel):
     limits: Limits = Limits()
     text: TextPolicy = TextPolicy()
     """How transcripts are written in answers."""
+    approvals: Literal[0, 1, 2] = 0
+    """People other than the operator who must agree to what answers here, each with a signature."""
+    valid_until: date | None = None
+    """The last day, in UTC, on which this policy lets anybody judge, approve or promote; None: no end."""
+    verdict_days: Annotated[int, Field(ge=1)] | None = None
+    """For how many days a verdict entitles to a promotion; None: without end. A champion stays champion."""
+    retired_slices: dict[Name, tuple[str, ...]] = {}
+    """Values of slices that this hotline no longer has, by column: a test set may lack what the champion's had."""
 
     @property
     def digest(self) -> str:
         return digests.of_value(self.model_dump(mode="json"))
+
+    @property
+    def expired(self) -> str | None:
+        """That the policy has expired, in words; None while it holds."""
+        if self.valid_until is None or datetime.now(UTC).date() <= self.valid_until:
+            return None
+        return f"the site's policy expired: it was valid until {self.valid_until}"
+
+    def verdict_ends(self, reached: str) -> datetime | None:
+        """Until when a verdict reached then (UTC, ISO 8601) entitles to a promotion; None: without end."""
+        return None if self.verdict_days is None else datetime.fromisoformat(reached) + timedelta(self.verdict_days)
 
 
 class Signer(BaseModel):
@@ -61,6 +81,15 @@ class Signers(BaseModel):
     schema_version: Literal[1]
     signers: tuple[Signer, ...]
 
+    @field_validator("signers")
+    @classmethod
+    def _each_key_once(cls, signers: tuple[Signer, ...]) -> tuple[Signer, ...]:
+        listed = [signer.public_key for signer in signers]
+        twice = sorted({key[:16] for key in listed if listed.count(key) > 1})
+        if twice:
+            raise ValueError(f"public keys are listed twice: {', '.join(twice)}")
+        return signers
+
     def with_key(self, public_key: str) -> Signer | None:
         return next((signer for signer in self.signers if signer.public_key == public_key), None)
 
@@ -73,6 +102,18 @@ def load(workspace: Path) -> SitePolicy:
 def load_signers(workspace: Path) -> Signers:
     """Who may sign what. Raises PolicyError with every problem found."""
     return _parse(Signers, workspace / "policy" / "signers.yaml")
+
+
+def refuse_expired(site: SitePolicy, what: str) -> None:
+    """Raises PolicyError when the policy has expired; `what` is what somebody wants to do."""
+    if site.expired:
+        raise PolicyError(
+            site.expired,
+            where="policy/site.yaml",
+            found=f"{datetime.now(UTC):%Y-%m-%d} (UTC)",
+            expected=f"a policy that holds today, before anybody may {what}",
+            next="have policy/site.yaml reviewed and valid_until renewed; what is served goes on meanwhile",
+        )
 
 
 def _parse(kind: type[Model], path: Path) -> Model:

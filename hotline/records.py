@@ -1,8 +1,11 @@
-"""What the ledger records: verdicts, promotions and rollbacks. Schema version 1; fields are added, never changed."""
+"""What the ledger records: verdicts, approvals, promotions and rollbacks. Schema version 1.
+
+Fields are added, never changed, and what is added has a default: an entry of any age can be read.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -47,6 +50,36 @@ class Finding(BaseModel):
     figure: Figure | None = None
 
 
+class Test(BaseModel):
+    """The claim that a score regressed there, tested; made when p after Holm's correction over all is at most 5 %."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    __test__: ClassVar[bool] = False  # pytest would collect it for its name
+
+    name: str
+    score: str
+    slice: str | None = None
+    value: str | None = None
+    difference: float
+    """Candidate − champion."""
+    p: float
+    p_holm: float
+    claimed: bool
+
+
+class Wanted(BaseModel):
+    """What would settle a bar without enough evidence: this many more test calls of that slice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bar: str
+    slice: str | None = None
+    value: str | None = None
+    calls_missing: int | None
+    """None when no practical number of calls would settle it."""
+    why: str
+
+
 class ModelAddress(BaseModel):
     """Which bytes: the Merkle root over every served file, and where they are registered."""
 
@@ -72,9 +105,25 @@ class Lineage(BaseModel):
     code: Digest
     base: Digest | None
     """Of the pretrained files it started from; None from scratch."""
+    together: bool = False
+    """Whether all of `declarations` must pass before any of them is promoted; its recipe says so."""
 
 
 LINEAGE_FILE = "lineage.json"
+
+
+class LeakCheck(BaseModel):
+    """How it was made sure that the version had not seen its test rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    compared: tuple[str, ...]
+    """What both sides must not share: row, call, caller and so on."""
+    test_rows: int
+    trained_rows: dict[str, int]
+    """Rows of the training snapshot by split."""
+    warnings: tuple[str, ...] = ()
+    """What both sides share and may, and what kind of truth it is."""
 
 
 class Evidence(BaseModel):
@@ -89,6 +138,35 @@ class Evidence(BaseModel):
     policy: Digest
     answers: Digest
     """Of the file of answers, kept with the verdict report."""
+    splits: dict[str, Digest] = {}
+    """Of the ids on each side of the test snapshot."""
+    bars: Digest | None = None
+    """Of the bars that the profile demanded."""
+    adapter: Digest | None = None
+    """Merkle root over the version's adapter files; None for whole weights."""
+    merge_report: Digest | None = None
+    """Of the comparison of merged and unmerged weights; None where nothing was merged."""
+    leaks: LeakCheck | None = None
+
+
+class Revision(BaseModel):
+    """The git commit of the code, and whether code was edited since."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    commit: str
+    dirty: bool
+
+
+class Hardware(BaseModel):
+    """What a verdict was computed on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    gpus: tuple[str, ...] = ()
 
 
 class Verdict(Record):
@@ -103,6 +181,21 @@ class Verdict(Record):
     evidence: Evidence
     previous_champion: Digest | None
     libraries: dict[str, str]
+    code: Revision | None = None
+    """None outside of a git checkout."""
+    hardware: Hardware | None = None
+    tests: tuple[Test, ...] = ()
+    settles: tuple[Wanted, ...] = ()
+
+
+class Approval(Record):
+    """A person other than the operator agrees that this very verdict entitles to a promotion."""
+
+    kind: Literal["approval"] = "approval"
+    model: ModelAddress
+    verdict: Digest
+    """Hash of the verdict's ledger entry."""
+    reason: str
 
 
 class Promotion(Record):
@@ -115,6 +208,8 @@ class Promotion(Record):
     previous_champion: Digest | None
     engine: Literal["in process"] = "in process"
     reason: str
+    approvals: tuple[Digest, ...] = ()
+    """Hashes of the approvals' ledger entries."""
 
 
 class Rollback(Record):
@@ -128,6 +223,8 @@ class Rollback(Record):
     reason: str
 
 
-AnyRecord = Annotated[Verdict | Promotion | Rollback, Field(discriminator="kind")]
-ADAPTER: TypeAdapter[Verdict | Promotion | Rollback] = TypeAdapter(AnyRecord)
-ROLE_OF = {"verdict": "gate", "promotion": "operator", "rollback": "operator"}
+AnyRecord = Verdict | Approval | Promotion | Rollback
+ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
+ROLE_OF = {"verdict": "gate", "approval": "approver", "promotion": "operator", "rollback": "operator"}
+ENVIRONMENT = ("time", "code", "hardware")
+"""Of a verdict, when and where it was reached; the same evidence elsewhere is the same verdict."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hotline import labels
 from hotline.task import Answer, Target
 
 Array = npt.NDArray[np.float64]
@@ -36,6 +35,8 @@ class Score:
     """The figure lies in [0, 1], whatever the rows: a share, or a mean of shares."""
     error_rate: bool = False
     """Errors per unit of a reference: 0 is perfect, and a row that is wholly wrong counts about 1."""
+    timed: bool = False
+    """It says what answers cost, not whether they are right: rows are answered one at a time and measured."""
 
     def __call__(self, targets: Sequence[Target], answers: Sequence[Answer]) -> float:
         """The figure over all rows. Raises ValueError when the two lengths differ or there are no rows."""
@@ -47,7 +48,8 @@ class Score:
         return float(self.finish(sums.reshape(1, -1))[0])
 
 
-def _label(target: Target) -> str:
+def label_of(target: Target) -> str:
+    """The label of a labelled task's target."""
     return str(getattr(target, "label"))  # noqa: B009 - every target of a labelled task has one
 
 
@@ -57,31 +59,20 @@ def mean(sums: Array) -> Array:
         return np.asarray(sums[:, 0] / sums[:, 1])
 
 
-def _hits(hits: Sequence[bool]) -> Array:
-    return np.column_stack([np.asarray(hits, dtype=np.float64), np.ones(len(hits))])
+def hits(right: Sequence[bool]) -> Array:
+    """Per row: whether it is right, and a one."""
+    return np.column_stack([np.asarray(right, dtype=np.float64), np.ones(len(right))])
 
 
 def _accuracy(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    return _hits([_label(t) == _label(a.target) for t, a in zip(targets, answers, strict=True)])
-
-
-def _level1_accuracy(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    pairs = zip(targets, answers, strict=True)
-    return _hits([labels.level(_label(t), 1) == labels.level(_label(a.target), 1) for t, a in pairs])
-
-
-def _top3_accuracy(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
-    def best(answer: Answer) -> list[str]:
-        return [_label(answer.target), *(_label(target) for target, _ in answer.alternatives[:2])]
-
-    return _hits([_label(t) in best(a) for t, a in zip(targets, answers, strict=True)])
+    return hits([label_of(t) == label_of(a.target) for t, a in zip(targets, answers, strict=True)])
 
 
 def _confusion_counts(targets: Sequence[Target], answers: Sequence[Answer]) -> Any:
     """Per row, ones in the columns (class as target), (class as answer) and (class as both): sparse (n, 3 classes)."""
     from scipy import sparse
 
-    truth, said = [_label(t) for t in targets], [_label(a.target) for a in answers]
+    truth, said = [label_of(t) for t in targets], [label_of(a.target) for a in answers]
     names, codes = np.unique(np.asarray(truth + said, dtype=object).astype(str), return_inverse=True)
     true_n, said_n = codes[: len(truth)], codes[len(truth) :]
     rows, classes = np.arange(len(truth)), len(names)
@@ -107,7 +98,7 @@ ECE_BINS = 15
 def _ece_bins(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
     """Per row, in the bin of its confidence: (hit − confidence), and a one for the count."""
     confidence = np.array([answer.confidence for answer in answers])
-    hit = np.array([_label(t) == _label(a.target) for t, a in zip(targets, answers, strict=True)], dtype=np.float64)
+    hit = np.array([label_of(t) == label_of(a.target) for t, a in zip(targets, answers, strict=True)], dtype=np.float64)
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     table = np.zeros((len(answers), ECE_BINS + 1))
     table[np.arange(len(answers)), bins] = hit - confidence
@@ -122,7 +113,5 @@ def _ece(sums: Array) -> Array:
 
 
 accuracy = Score("accuracy", _accuracy, mean, bounded=True)
-level1_accuracy = Score("level1_accuracy", _level1_accuracy, mean, bounded=True)
-top3_accuracy = Score("top3_accuracy", _top3_accuracy, mean, bounded=True)
 macro_f1 = Score("macro_f1", _confusion_counts, _macro_f1, bounded=True)
 ece = Score("ece", _ece_bins, _ece, higher_is_better=False, bounded=True)

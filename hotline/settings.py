@@ -67,8 +67,33 @@ class Settings(BaseModel):
         return self.workspace / "evaluation" / "verdicts"
 
     @property
+    def endpoints(self) -> Path:
+        """Declarations of other people's endpoints that versions are compared with."""
+        return self.workspace / "evaluation" / "endpoints"
+
+    @property
+    def cards(self) -> Path:
+        """Where `card` leaves model cards and certificates, a folder per version and one per task in it."""
+        return self.workspace / "evaluation" / "cards"
+
+    @property
+    def comparisons(self) -> Path:
+        """Where `compare` leaves its pages; they hold what callers said."""
+        return self.workspace / "evaluation" / "comparisons"
+
+    @property
     def champions_lock(self) -> Path:
         return self.workspace / "champions.lock"
+
+    @property
+    def ledger_head(self) -> Path:
+        """The newest entry that this workspace wrote into the ledger; tracked like champions.lock."""
+        return self.workspace / "ledger.head"
+
+    @property
+    def followed_head(self) -> Path:
+        """The newest entry that serving followed on this machine."""
+        return self.state / "followed.head"
 
     @property
     def verified(self) -> Path:
@@ -101,6 +126,13 @@ def kept_environment(name: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+def secret(name: str) -> str:
+    """The environment variable that a declaration names for a key. Raises UnknownName when it is not set."""
+    if not os.environ.get(name):
+        raise UnknownName(f"the environment variable {name} is not set", next=f"export {name}=…")
+    return os.environ[name]
 
 
 def load(workspace: Path | None = None) -> Settings:

@@ -4,11 +4,12 @@ signature and the HTTP endpoint all come out of that one object."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstraints, field_validator
 
+from hotline import digests
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN, check_tag
 from hotline.prompts import Prompt
@@ -94,6 +95,16 @@ class Row(Part):
     provenance: Provenance
 
 
+class Cost(Part):
+    """What answering one row took, on the machine that answered it."""
+
+    seconds: Annotated[float, Field(ge=0)]
+    audio_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Length of the recording; 0 without one."""
+    memory_gib: Annotated[float, Field(ge=0)]
+    gpu_memory_gib: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Answer(Part):
     """What a model says: a target, how sure it is, and what else it considered, best first."""
 
@@ -104,6 +115,8 @@ class Answer(Part):
     """Of a text, in the model's own pieces, each with its probability; where the family tells them."""
     words: tuple[Word, ...] = ()
     """Of a transcript, where they lie in the sound; only when they were wished for."""
+    cost: Cost | None = None
+    """Measured for tasks with a score of it only, and never told to callers."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,10 @@ class Bar:
         conditions = (self.at_least, self.at_most, self.not_worse_than_champion_by)
         if sum(condition is not None for condition in conditions) != 1:
             raise ValueError(f"a bar on {self.score!r} needs exactly one condition, found {conditions}")
+
+    def declared(self) -> dict[str, Any]:
+        """The bar as data, without what it leaves at its default, so that a new kind of bar changes no old one."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
 
     def words(self) -> str:
         """The bar as a person reads it, for findings and docs."""
@@ -196,6 +213,11 @@ class Task:
         }
 
     @property
+    def timed(self) -> bool:
+        """Whether a score says what answers cost."""
+        return any(score.timed for score in self.scores.values())
+
+    @property
     def audio_field(self) -> str | None:
         """The input field that is sound, or None."""
         return next((name for name, info in self.input.model_fields.items() if info.annotation is Audio), None)
@@ -216,6 +238,10 @@ class Task:
             target=self.target.model_validate(target),
             provenance=Provenance.model_validate(provenance),
         )
+
+    def bars_digest(self, profile: Profile) -> str:
+        """Of the bars of that profile: a verdict under other bars says nothing about these."""
+        return digests.of_value([bar.declared() for bar in self.bars.get(profile, ())])
 
     def declaration(self) -> dict[str, Any]:
         """The declaration as data: what is stored with a model and compared when it is loaded."""

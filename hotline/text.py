@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from hotline import digests
 
@@ -23,6 +23,7 @@ VERSION = 1
 RULES_VERSION = 1
 """Of everything that a TextPolicy does."""
 DATA_FILE = Path(__file__).parent / "text.yaml"
+FORMS_FILE = Path(__file__).parent / "spoken_forms.yaml"
 
 _BLANKS_BESIDE_CHINESE = re.compile(r"(?<![\x21-\x7e])\s+|\s+(?![\x21-\x7e])")
 _BLANKS = re.compile(r"\s+")
@@ -59,11 +60,22 @@ class TextPolicy(BaseModel):
     punctuation: Literal["kept", "dropped"] = "kept"
     """Dropped: apostrophes too, but not the marks inside numbers (3.5, 30%)."""
     blanks: Literal["kept", "dropped"] = "kept"
+    erhua: Literal["kept", "dropped"] = "kept"
+    """Dropped: 花儿 → 花, 一会儿 → 一会; 女儿 and other words for children stay (spoken_forms.yaml)."""
+    cantonese: Literal["as is", "written"] = "as is"
+    """Written: spoken Cantonese in the words of standard Chinese (嘅 → 的, 冇 → 沒有), listed in spoken_forms.yaml."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A rule that came later and is not asked for is left out, so that it changes no digest."""
+        fields: dict[str, Any] = dump(self)
+        return {name: value for name, value in fields.items() if _LATER.get(name) != value}
 
     @property
     def digest(self) -> str:
         """Of the policy, the rules, their data and the libraries: texts under one digest were written alike."""
         libraries = {"OpenCC": self.script != "as is", "wetext": self.digits != "as is"}
+        forms = {self.erhua, self.cantonese} != set(_LATER.values())
         return digests.of_value(
             {
                 "rules": RULES_VERSION,
@@ -72,9 +84,12 @@ class TextPolicy(BaseModel):
                 "unicode": unicodedata.unidata_version,
                 "libraries": {name: library_version(name) for name, used in libraries.items() if used},
             }
+            | ({"forms": digests.of_file(FORMS_FILE)} if forms else {})
         )
 
 
+_LATER = {"erhua": "kept", "cantonese": "as is"}
+"""Rules that policies of version 1 did not have yet, with what they do unasked."""
 AS_IS = TextPolicy()
 SCORED = TextPolicy(script="simplified", digits="spoken", spelling="folded", punctuation="dropped", blanks="dropped")
 """What character errors are counted in. Only texts with Arabic digits are read out, so this costs the others nothing:
@@ -90,13 +105,17 @@ def present(text: str, policy: TextPolicy) -> str:
     text = _spelt(text, policy)
     if policy.fillers == "dropped":
         text = _fillers().sub("", text)
+    if policy.cantonese == "written":
+        text = _in_written_chinese(text)
     text = _with_digits(text, policy)
+    if policy.erhua == "dropped":
+        text = _erhua().sub(lambda found: found["kept"] or "", text)
     if policy.script != "as is":
         text = converter(_OPENCC[policy.script]).convert(text)
     if policy.spelling == "folded":
         text = text.lower().replace("幺", "一")  # numbers are read out with PM and OK
     if policy.punctuation == "dropped":
-        text = _without_punctuation(text)
+        text = without_punctuation(text)
     if policy.blanks == "dropped":
         return _BLANKS.sub("", text)
     return text if policy.punctuation == "kept" else _BLANKS.sub(" ", text).strip()
@@ -149,6 +168,29 @@ def _with_digits(text: str, policy: TextPolicy) -> str:
 
 
 @cache
+def _forms() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(FORMS_FILE.read_text(encoding="utf-8"))
+    return content
+
+
+@cache
+def _erhua() -> re.Pattern[str]:
+    forms = _forms()
+    return re.compile(f"(?P<kept>{'|'.join(forms['not_erhua'])})|{'|'.join(forms['erhua'])}")
+
+
+@cache
+def _cantonese() -> tuple[re.Pattern[str], list[str]]:
+    forms: dict[str, str] = _forms()["cantonese"]
+    return re.compile("|".join(f"({spoken})" for spoken in forms)), list(forms.values())
+
+
+def _in_written_chinese(text: str) -> str:
+    pattern, written = _cantonese()
+    return pattern.sub(lambda found: written[(found.lastindex or 1) - 1], text)
+
+
+@cache
 def _fillers() -> re.Pattern[str]:
     return re.compile("|".join(data()["fillers"]), re.IGNORECASE)
 
@@ -169,7 +211,8 @@ class _Punctuation(dict[int, int | None]):
 _PUNCTUATION = _Punctuation()
 
 
-def _without_punctuation(text: str) -> str:
+def without_punctuation(text: str) -> str:
+    """The text with marks as blanks, but for those inside numbers; apostrophes and control characters go."""
     parts = _MARKS_OF_NUMBERS.split(text)
     return "".join(
         part if number % 3 else part.translate(_PUNCTUATION) for number, part in enumerate(parts) if part is not None

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from hotline.errors import HotlineError
-from pipelines.commands import corpora, models, site, texts, training
+from pipelines.commands import (
+    bars,
+    bundling,
+    cards,
+    comparing,
+    corpora,
+    decisions,
+    models,
+    site,
+    texts,
+    training,
+)
 from pipelines.commands import serving as endpoints
 
 app = typer.Typer(
@@ -26,7 +37,8 @@ app = typer.Typer(
 app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
-for module in (site, corpora, training, models, endpoints):
+app.add_typer(bars.bars_app, name="bars")
+for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling):
     module.add_to(app)
 
 

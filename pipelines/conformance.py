@@ -79,7 +79,9 @@ def rate(results: list[FileResult], direction: str) -> float | None:
 def policy_of(name: str, kind: str) -> TextPolicy:
     """What a list expects. The names of WeTextProcessing's own lists say which of its two settings are off."""
     if kind == "tn":
-        return TextPolicy(script="simplified", digits="spoken", fillers="dropped", spelling="half width")
+        return TextPolicy(
+            script="simplified", digits="spoken", fillers="dropped", spelling="half width", erhua="dropped"
+        )
     return TextPolicy(
         digits="written",
         fillers="dropped",

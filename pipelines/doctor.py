@@ -126,8 +126,7 @@ def _key(here: Settings, role: str) -> Finding:
 def _ledger(here: Settings) -> str:
     from hotline.ledger import Ledger
 
-    site = policy.load(here.workspace).site
-    chain = Ledger(here.ledger_url, site, policy.load_signers(here.workspace)).read()
+    chain = Ledger.of(here).read()
     return f"{len(chain.entries)} entries, all verified; champions: {', '.join(chain.champions()) or 'none'}"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotline import policy, registry, requests, settings, tasks
+from hotline import registry, requests, settings, tasks
 from hotline.errors import UnknownName
 from hotline.ledger import Ledger
-from hotline.records import Promotion, Rollback, Verdict
+from hotline.records import Promotion, Rollback
 
 
 def trace(request_id: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def trace(request_id: str) -> dict[str, Any]:
     from data.store import open_snapshot
 
     named, here = requests.parse(request_id), settings.load()
-    chain = Ledger(here.ledger_url, policy.load(here.workspace).site, policy.load_signers(here.workspace)).read()
+    chain = Ledger.of(here).read()
     entry = chain.by_seq(named.promotion)
     record = entry.record if entry else None
     if (
@@ -31,10 +31,10 @@ def trace(request_id: str) -> dict[str, Any]:
             found=f"entry {named.promotion} for {named.digest}",
             next="hotline --workspace THE_SITE trace REQUEST_ID",
         )
-    judged = chain.by_hash(record.verdict)
-    verdict = judged.record if judged else None
-    if not isinstance(verdict, Verdict):
+    judged = chain.verdict(record.verdict)
+    if judged is None:
         raise UnknownName("the ledger lacks the verdict of that promotion", found=record.verdict, next="hotline verify")
+    verdict = judged[1]
     lineage = verdict.evidence.lineage
     rows = open_snapshot(here, tasks.find(record.task), lineage.snapshot).rows("train")
     run = registry.connect(here.tracking_uri).get_run(record.model.run_id)
@@ -43,7 +43,8 @@ def trace(request_id: str) -> dict[str, Any]:
         "task": record.task,
         "model": f"{record.model.line}@{record.model.version}",
         "digest": record.model.digest,
-        "promotion": f"ledger entry {entry.seq}, {record.time}: {record.reason}",
+        "promotion": f"ledger entry {entry.seq}, {record.time}, by {chain.who(entry)}: {record.reason}",
+        "approvals": ", ".join(map(chain.who, chain.approvals(judged[0]))) or "none",
         "verdict": f"{verdict.outcome} under {verdict.profile}, ledger hash {record.verdict}",
         "run": record.model.run_id,
         "code": run.data.tags.get("code.revision", "unknown"),

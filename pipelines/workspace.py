@@ -15,9 +15,9 @@ from hotline.errors import HotlineError, InputError
 from hotline.settings import CODE_ROOT, POLICY_FILE, Settings
 from hotline.task import Profile
 
-SHIPPED = ("dvc.yaml", "training/recipes", "training/deepspeed", "data/mappings")
+SHIPPED = ("dvc.yaml", "training/recipes", "training/deepspeed", "data/mappings", "evaluation/forest.json")
 """What a workspace starts with, copied from the code's own root."""
-IGNORED = "/.hotline/\n/data/corpora/*/\n/data/incoming/\n/data/quarantine/\n/data/reports/\n"
+IGNORED = "/.hotline/\n/data/corpora/*/\n/data/incoming/\n/data/quarantine/\n/data/reports/\n/evaluation/comparisons/\n"
 
 
 def create(folder: Path, site: str, profile: Profile, *, demo_keys: bool = False) -> Settings:

@@ -19,7 +19,7 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import batches, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
@@ -91,9 +91,11 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     decisions.add(app, switchboard)
     jobs.add(app, bulk)
     unserved.add(app)
+    chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
     pages.add_openapi_page(app)
+    pages.add_front_page(app)
     return app
 
 

@@ -67,6 +67,19 @@ class TaskList(Body):
     tasks: list[ListedTask]
 
 
+class TaskLoad(Body):
+    """Calls of one task that this ingress has taken since it started."""
+
+    ongoing: int
+    answered: int
+    failed: int = Field(description="Without those that were the caller's mistake")
+    median_seconds: float | None = Field(description="Of the last answers")
+
+
+class LoadList(Body):
+    tasks: dict[str, TaskLoad]
+
+
 class ListedModel(Body):
     id: str = Field(description="line@version")
     object: Literal["model"] = "model"
@@ -94,6 +107,7 @@ class Readiness(Body):
     head: str = Field(description="Hash of the ledger's last entry that was followed")
     served: dict[str, str] = Field(description="task → line@version")
     unserved: dict[str, str] = Field(description="task → why its champion does not answer")
+    notes: tuple[str, ...] = Field(description="What a person should know although everything is served")
     trouble: str | None
 
 

@@ -11,10 +11,12 @@ from urllib.parse import quote
 from fastapi import Header, Request
 
 from hotline import requests
-from hotline.errors import UnavailableError
+from hotline.errors import UnavailableError, UnknownName
 from hotline.task import Task
+from hotline.tasks import TASKS
 from serving.bodies import ErrorBody, Provenance
 from serving.routes import Route, RouteMap
+from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import Switchboard
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -65,13 +67,49 @@ def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterato
         route = known.routes.get(task.name)
         if route is None:
             raise _unserved(task.name, known)
-        ours = requests.make(task.name, route.digest, route.promotion, request.scope["state"]["stamp"])
-        request.scope["state"]["request_id"] = ours
-        yield Call(ours, route)
+        with switchboard.load.of(task.name):
+            yield _named(request, route)
+
+
+@contextmanager
+def answering_model(request: Request, switchboard: Switchboard, model: str, family: str) -> Iterator[Call]:
+    """The same for a served version of that family, by its line, `line@version`, or its task.
+
+    Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
+    """
+    with switchboard.call() as known:
+        served = [route for route in known.routes.values() if TASKS[route.task].family == family]
+        found = [route for route in served if model in names(route)]
+        if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
+            raise _unserved(model, known)
+        if len(found) != 1:
+            listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
+            raise UnknownName(
+                "several tasks are answered by that model" if found else "no such model answers here",
+                where="body.model",
+                found=model[:MAX_NAME_CHARACTERS],
+                expected=f"one of {', '.join(dict.fromkeys(listed))}"
+                if listed
+                else f"a served {family}: there is none",
+                next="GET /v1/models",
+            )
+        with switchboard.load.of(found[0].task):
+            yield _named(request, found[0])
+
+
+def names(route: Route) -> tuple[str, str, str]:
+    """What callers may call a version: its line, `line@version`, its task."""
+    return route.line, f"{route.line}@{route.version}", route.task
+
+
+def _named(request: Request, route: Route) -> Call:
+    ours = requests.make(route.task, route.digest, route.promotion, request.scope["state"]["stamp"])
+    request.scope["state"]["request_id"] = ours
+    return Call(ours, route)
 
 
 def _unserved(task: str, known: RouteMap) -> UnavailableError:
-    starting = known.number == 0
+    task, starting = task[:MAX_NAME_CHARACTERS], known.number == 0
     return UnavailableError(
         f"{task} has no version that may answer",
         where=f"/v1/tasks/{task}",

@@ -16,7 +16,7 @@ from ray import serve
 from ray.serve.api import RunTarget
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
-from hotline import policy, registry
+from hotline import heads, policy, registry
 from hotline.errors import HotlineError, RefusedError
 from hotline.ledger import Chain
 from hotline.records import ModelAddress
@@ -84,8 +84,9 @@ class Controller:
         try:
             chain = self._ledger.read()
         except HotlineError as error:
-            self._publish(self._map.model_copy(update={"trouble": str(error)}))
+            self._publish(self._map.model_copy(update={"trouble": str(error), "notes": self.notes()}))
             return
+        self._remember(chain)
         wanted, refused = self._examine(chain)
         self._load([found for found in wanted.values() if self._is_due(found)], ingress)
         routes, unserved = dict(self._map.routes), {task: str(error) for task, error in refused.items()}
@@ -96,8 +97,20 @@ class Controller:
             else:
                 routes[task] = found.route()
         unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
-        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved))
+        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
         self._delete_unrouted()
+
+    def _remember(self, chain: Chain) -> None:
+        """Export the head that is followed: after a restart, too, only what descends from it is followed."""
+        try:
+            heads.export(self._settings.followed_head, len(chain.entries), chain.head)
+        except OSError as error:
+            log.warning("the head that is followed cannot be written down: %s", error)
+
+    def notes(self) -> tuple[str, ...]:
+        """An expired policy stops nothing that is served."""
+        expired = self._policy.expired
+        return (f"{expired}; what was promoted before goes on",) if expired else ()
 
     def _examine(self, chain: Chain) -> tuple[dict[str, Warrant], dict[str, HotlineError]]:
         """The warrants of the champions, and why others have none; both by task."""
@@ -198,6 +211,9 @@ class Controller:
         for task, route in fresh.routes.items():
             if route != self._map.routes.get(task):
                 log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
+        for note in fresh.notes:
+            if note not in self._map.notes:
+                log.warning("%s", note)
         if fresh.trouble and fresh.trouble != self._map.trouble:
             log.error("what is served stays: %s", " ".join(fresh.trouble.split()))
 

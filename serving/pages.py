@@ -1,23 +1,37 @@
-"""What is served, is it ready, and the OpenAPI page, which works offline.
+"""What is served, how busy it is, is it ready; the page at / and the OpenAPI page, which work offline.
 
 No `from __future__ import annotations` here: FastAPI reads the types of these routes.
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from hotline.task import Task
 from hotline.tasks import TASKS
-from serving.bodies import ListedModel, ListedTask, Liveness, ModelList, Provenance, Readiness, TaskList
+from serving.bodies import (
+    ListedModel,
+    ListedTask,
+    Liveness,
+    LoadList,
+    ModelList,
+    Provenance,
+    Readiness,
+    TaskList,
+    TaskLoad,
+)
 from serving.routes import Route, RouteMap
 from serving.switchboard import SILENCE_SECONDS, Switchboard
 
 PAGE = "/docs"
+FRONT = Path(__file__).parent / "front"
+OWN_ONLY = {"Content-Security-Policy": "default-src 'self'; img-src data:; media-src blob:; script-src 'self' blob:"}
+"""The page at / loads nothing from anywhere else; the microphone's samples come from a script it makes itself."""
 OPENAPI_OF_THE_PAGE = "3.0.3"
 """The bundled Swagger UI 4 draws 3.0 only; /openapi.json itself stays at FastAPI's 3.1."""
 
@@ -31,6 +45,13 @@ def add_listings(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/models", tags=["listings"], summary="The versions that answer, in the shape of OpenAI's list")
     async def models() -> ModelList:
         return ModelList(data=[_listed_model(route) for route in switchboard.map.routes.values()])
+
+    @app.get("/v1/load", tags=["listings"], summary="How busy this ingress is, per task")
+    async def load() -> LoadList:
+        taken = switchboard.load.tasks
+        return LoadList(
+            tasks={name: TaskLoad.model_validate(busy, from_attributes=True) for name, busy in taken.items()}
+        )
 
 
 def _listed(task: Task, known: RouteMap) -> ListedTask:
@@ -81,6 +102,7 @@ def add_health(app: FastAPI, switchboard: Switchboard) -> None:
             head=known.head,
             served={task: f"{route.line}@{route.version}" for task, route in known.routes.items()},
             unserved=known.unserved,
+            notes=known.notes,
             trouble=trouble,
         )
 
@@ -104,6 +126,11 @@ def add_openapi_page(app: FastAPI) -> None:
             swagger_favicon_url=f"{PAGE}/static/favicon-32x32.png",
         )
 
+
+def add_front_page(app: FastAPI) -> None:
+    """What is served, and a box per task to try it."""
+    app.mount("/page", StaticFiles(directory=FRONT), name="front")
+
     @app.get("/", include_in_schema=False)
-    async def home() -> RedirectResponse:
-        return RedirectResponse(PAGE)
+    async def home() -> FileResponse:
+        return FileResponse(FRONT / "index.html", headers=OWN_ONLY)

@@ -40,6 +40,10 @@ class Options(BaseModel):
     """Sound in one batch at most, padding included: rows times the longest one."""
     batch_wait_seconds: float = 0.002
     """How long the first call of a batch waits for others; while a batch is computed the next one gathers anyway."""
+    waiting: int = 256
+    """Texts that wait to be written; a writer refuses more."""
+    cache_bytes: int = 1024**3
+    """Keys and values of the texts that a writer writes at once."""
     threads: int = 1
     ongoing: int = 128
     """Calls that a replica takes at once; more wait in the ingress, up to the policy's queue."""
@@ -74,7 +78,7 @@ class Replica:
         self._warrant = verify(settings, task, entry)
         with private_copy(settings, self._warrant.model) as folder:
             check_declaration(Path(folder), task)
-            self._model = self._family.load(Path(folder), task)
+            self._model: Any = self._family.load(Path(folder), task)
         self._warm_up(options)
         seconds = options.batch_seconds if task.audio_field else math.inf
         self._batched: Any = serve.batch(
@@ -208,7 +212,7 @@ def check_declaration(folder: Path, task: Task) -> None:
 def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:
     """The Ray Serve application of one version; `queue` calls may wait for it."""
     deployment: Any = serve.deployment(
-        Replica,
+        _class_of(found.champion.record.task),
         name="Replica",
         num_replicas=1,
         max_ongoing_requests=options.ongoing,
@@ -219,3 +223,12 @@ def application(settings: Settings, found: Warrant, options: Options, queue: int
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)
+
+
+def _class_of(task: str) -> type[Replica]:
+    """Writers write for many callers at once, in an engine of their own."""
+    if tasks.find(task).family != "writer":
+        return Replica
+    from serving.writing import WriterReplica
+
+    return WriterReplica

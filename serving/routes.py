@@ -49,6 +49,8 @@ class RouteMap(BaseModel):
     routes: dict[str, Route] = {}
     unserved: dict[str, str] = {}
     """Tasks whose champion in the ledger is not the version that answers, and why."""
+    notes: tuple[str, ...] = ()
+    """What a person should know although everything is served, such as an expired policy."""
     trouble: str | None = None
     """Why the ledger cannot be followed at the moment."""
 

@@ -158,7 +158,8 @@ def notice(running: Running) -> str:
     lines += [f"  not served: {task}: {reason}" for task, reason in served.unserved.items()]
     lines += [
         "",
-        f"  try it     {running.url}/docs",
+        f"  try it     {running.url}/",
+        f"  API        {running.url}/docs",
         f"  readiness  {running.url}/readyz",
         f"  logs       {LOGS}",
         "",

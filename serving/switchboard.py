@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -15,10 +15,11 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from hotline.errors import UnavailableError
+from hotline.errors import HotlineError, UnavailableError
 from hotline.task import Input
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
+from serving.load import Load
 from serving.routes import Route, RouteMap
 
 log = logging.getLogger("ray.serve")
@@ -44,6 +45,7 @@ class Switchboard:
         self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
         self.map = RouteMap()
+        self.load = Load()
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
@@ -80,33 +82,33 @@ class Switchboard:
         self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS, wish: Wish = NOTHING
     ) -> Mapping[str, Any]:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
-        said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
-        return said
+        with _reaching(route):
+            return await asyncio.wait_for(self._handle(route).answer.remote(question, wish), seconds)
 
     async def abilities(self, route: Route) -> Abilities:
         """What the version is able to do beside answering; asked once."""
         if route.app not in self._abilities:
-            self._abilities[route.app] = await self._told(route, "abilities", DEADLINE_SECONDS)
+            with _reaching(route):
+                said = self._handle(route).abilities.remote()
+                self._abilities[route.app] = await asyncio.wait_for(said, DEADLINE_SECONDS)
         return self._abilities[route.app]
 
-    async def _told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
+    async def stream(self, route: Route, method: str, question: Any) -> AsyncGenerator[Any]:
+        """What the version's method yields, as it does. Raises the error that it yields, and UnavailableError when
+        nothing comes for a while. Whoever stops asking ends the call."""
+        response: Any = getattr(self._handle(route).options(stream=True), method).remote(question)
         try:
-            return await asyncio.wait_for(getattr(self._handle(route), method).remote(*given), seconds)
-        except BackPressureError as error:
-            raise UnavailableError(
-                "too many calls are waiting for this endpoint", where=route.task, next="try again in a second"
-            ) from error
-        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
-            raise UnavailableError(
-                "the version that answers is restarting", where=route.task, next="try again in a second"
-            ) from error
-        except TimeoutError as error:
-            raise UnavailableError(
-                "the answer took too long",
-                where=route.task,
-                expected=f"within {DEADLINE_SECONDS:g} s, and as long again as a recording is",
-                next="try again",
-            ) from error
+            with _reaching(route):
+                while True:
+                    said = await asyncio.wait_for(anext(response), DEADLINE_SECONDS)
+                    if isinstance(said, HotlineError):
+                        raise said
+                    yield said
+        except StopAsyncIteration:
+            response = None
+        finally:
+            if response:
+                response.cancel()
 
     def _handle(self, route: Route) -> DeploymentHandle[Any]:
         if route.app not in self._handles:
@@ -166,6 +168,28 @@ class Switchboard:
         while any(count for earlier, count in self._calls.items() if earlier < number):
             await asyncio.sleep(0.02)
         self._calls = Counter({later: count for later, count in self._calls.items() if later >= number})
+
+
+@contextmanager
+def _reaching(route: Route) -> Iterator[None]:
+    """Ray's ways of saying that nobody answers, as errors of ours."""
+    try:
+        yield
+    except BackPressureError as error:
+        raise UnavailableError(
+            "too many calls are waiting for this endpoint", where=route.task, next="try again in a second"
+        ) from error
+    except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
+        raise UnavailableError(
+            "the version that answers is restarting", where=route.task, next="try again in a second"
+        ) from error
+    except TimeoutError as error:
+        raise UnavailableError(
+            "the answer took too long",
+            where=route.task,
+            expected=f"within {DEADLINE_SECONDS:g} s, and as long again as a recording is",
+            next="try again",
+        ) from error
 
 
 @asynccontextmanager

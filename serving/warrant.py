@@ -1,10 +1,11 @@
-"""What entitles a version to answer: a champion's entry in the verified ledger and the passed verdict it stands on."""
+"""What entitles a version to answer: its entry in the verified ledger, the passed verdict behind it, and approvals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from hotline import policy
+from hotline import approvals
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Champion, Entry, Ledger
 from hotline.policy import SitePolicy
@@ -50,12 +51,12 @@ class Warrant:
 
 def ledger(settings: Settings) -> Ledger:
     """The site's ledger, opened with public keys only."""
-    site = policy.load(settings.workspace)
-    return Ledger(settings.ledger_url, site.site, policy.load_signers(settings.workspace))
+    return Ledger.of(settings)
 
 
 def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> Warrant:
-    """The warrant that `entry` gives for `task`. Raises RefusedError when it or its verdict does not hold."""
+    """The warrant that `entry` gives for `task`. Raises RefusedError when it or its verdict does not hold,
+    or approvals are missing."""
     record = None if entry is None else entry.record
     if entry is None or not isinstance(record, Promotion | Rollback) or record.task != task:
         raise RefusedError(
@@ -64,11 +65,12 @@ def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> W
             expected="a promotion or a rollback",
             next=f"hotline promote {task}",
         )
-    found = chain.by_hash(record.verdict)
-    verdict = found.record if found else None
+    _refuse_out_of_turn(chain, site, entry, record)
+    found = chain.verdict(record.verdict)
+    verdict = found[1] if found else None
     where = f"ledger entry {entry.seq}: {record.model.line}@{record.model.version}"
     again = f"hotline judge {record.model.line}, then hotline promote {task}"
-    if not isinstance(verdict, Verdict) or verdict.task != task or verdict.model != record.model:
+    if found is None or verdict is None or verdict.task != task or verdict.model != record.model:
         raise RefusedError(
             f"{task}: the champion stands on no verdict about its bytes", where=where, found=record.verdict, next=again
         )
@@ -88,4 +90,28 @@ def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> W
             expected=f"profile {site.profile} (policy/site.yaml)",
             next=again,
         )
-    return Warrant(Champion(entry, record), verdict)
+    champion = Champion(entry, record)
+    approvals.of_champion(chain, site, champion, found[0])
+    return Warrant(champion, verdict)
+
+
+def _refuse_out_of_turn(chain: Chain, site: SitePolicy, entry: Entry, record: Promotion | Rollback) -> None:
+    """Raises RefusedError for a rollback to what never answered, and for a promotion after the policy had expired."""
+    earlier = [champion for champion in chain.history(record.task) if champion.entry.seq < entry.seq]
+    if isinstance(record, Rollback) and record.model not in [champion.record.model for champion in earlier]:
+        raise RefusedError(
+            f"{record.task}: a rollback names a version that was never its champion",
+            where=f"ledger entry {entry.seq}",
+            found=f"{record.model.line}@{record.model.version}",
+            expected="a champion before this one",
+            next=f"hotline history {record.task}",
+        )
+    day = datetime.fromisoformat(record.time).astimezone(UTC).date()
+    if isinstance(record, Promotion) and site.valid_until and day > site.valid_until:
+        raise RefusedError(
+            f"{record.task}: the promotion was signed after the site's policy had expired",
+            where=f"ledger entry {entry.seq}",
+            found=record.time,
+            expected=f"until {site.valid_until} (valid_until in policy/site.yaml)",
+            next="have policy/site.yaml reviewed and valid_until renewed, then start serving again",
+        )

@@ -63,6 +63,7 @@ def train(
         recipe=recipe.digest,
         code=digests.of_code(CODE_ROOT, CODE_PACKAGES),
         base=families.find(task.family).base_digest(recipe.model),
+        together=recipe.together,
     )
     with track.run(settings, client, recipe, task, lineage, found.header.run if found else None) as run_id:
         started = time.perf_counter()

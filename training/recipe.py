@@ -110,6 +110,8 @@ class Recipe(Section):
     task: str
     also: tuple[str, ...] = ()
     """Further tasks that the same model answers, over the same corpus; each is judged and promoted on its own."""
+    together: bool = False
+    """None of its tasks is promoted before all of them have passed."""
     seed: Annotated[int, Field(ge=0)]
     data: DataSection = DataSection()
     model: SerializeAsAny[BaseModel]

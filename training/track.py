@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from mlflow.tracking import MlflowClient
 
+from hotline import machine
 from hotline.records import Lineage
 from hotline.registry import TASK_SEPARATOR, TASK_TAG
-from hotline.settings import CODE_ROOT, Settings
+from hotline.settings import Settings
 from hotline.task import Task
 from training.checkpoint import Stopped
 from training.recipe import Recipe
@@ -99,12 +99,5 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _revision() -> dict[str, str]:
     """The code's git revision and whether it was edited since; empty outside of a checkout."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(CODE_ROOT), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    revision = git("rev-parse", "HEAD")
-    if not revision:
-        return {}
-    return {"code.revision": revision, "code.dirty": str(bool(git("status", "--porcelain"))).lower()}
+    found = machine.revision()
+    return {"code.revision": found.commit, "code.dirty": str(found.dirty).lower()} if found else {}

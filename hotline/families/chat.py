@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,8 +34,7 @@ class Chat:
         self.end = int(tokenizer.eos_token_id)
         self.ends = sorted({self.end, *ends})
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
-        marks = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
-        self._marks = re.compile("|".join(map(re.escape, marks)))
+        self._marks = Marks({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
         self.prompt_tokens, self.answer_tokens = max_tokens - max_answer_tokens, max_answer_tokens
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
@@ -67,10 +65,28 @@ class Chat:
 
     def read(self, numbers: Sequence[int]) -> Target:
         """The target that those tokens write, without an end. Raises pydantic's ValidationError."""
-        said = str(self.tokenizer.decode(list(numbers), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-        text = said.replace(BROKEN, "").strip()[: self.longest]
+        text = self.decoded(numbers).replace(BROKEN, "").strip()[: self.longest]
         empty = bool(self._prompt.refusal) and text == self._prompt.refusal
         return self.task.target.model_validate({self.field: "" if empty else text})
+
+    def decoded(self, numbers: Sequence[int]) -> str:
+        """Those tokens as text, special ones left out; bytes that make no character are BROKEN."""
+        return str(self.tokenizer.decode(list(numbers), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def understood(self, messages: Sequence[Message]) -> Input | None:
+        """The input of which the task's prompt makes exactly these messages; None when there is none."""
+        return self._prompt.understood(messages, self.task.input)  # type: ignore[no-any-return]
+
+    def put(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
+        """Any messages as tokens of a prompt, uncut. Raises what the model's own template says about them."""
+        return self._tokens([self._templated(messages, **({"tools": list(tools)} if tools else {}))])[0]
+
+    @cached_property
+    def knows_tools(self) -> bool:
+        """Whether the model's template shows it tools."""
+        template = self.tokenizer.chat_template
+        written = "".join(template.values()) if isinstance(template, dict) else str(template)
+        return "tools" in written
 
     def whole_sizes(self, inputs: Sequence[Input], targets: Sequence[Target]) -> list[tuple[int, int]]:
         """(prompt, answer) tokens of every row before anything is cut."""
@@ -83,15 +99,20 @@ class Chat:
 
     def _written(self, targets: Sequence[Target]) -> list[list[int]]:
         texts = [getattr(target, self.field) or self._prompt.refusal for target in targets]
-        return self._tokens([self._marks.sub("", text) for text in texts])
+        return self._tokens([self._marks.dropped(text) for text in texts])
 
     def _rendered(self, given: Input) -> str:
+        return self._templated(self._prompt.messages(given))
+
+    def _templated(self, messages: Sequence[Mapping[str, Any]], **others: Any) -> str:
         """The prompt with its template's marks; those that a caller wrote are dropped, or they would end a turn."""
-        messages: list[Message] = self._prompt.messages(given)
-        messages = [{"role": each["role"], "content": self._marks.sub("", each["content"])} for each in messages]
         # Qwen3 and its kin reason aloud unless they are told not to; other templates do not read the word
         said = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            self._marks.dropped_within(list(messages)),
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            **self._marks.dropped_within(others),
         )
         return str(said)
 
@@ -132,6 +153,36 @@ class Chat:
             tried = next((guess for guess in guesses if low < guess <= high), (low + high + 1) // 2)
             low, high = (tried, high) if len(numbers_of(tried)) <= self.prompt_tokens else (low, tried - 1)
         return low
+
+
+class Marks:
+    """Texts that a tokenizer reads as tokens of their own, such as the ends of turns."""
+
+    def __init__(self, marks: Iterable[str]) -> None:
+        self._ends: dict[str, list[str]] = {}
+        for mark in filter(None, marks):
+            self._ends.setdefault(mark[-1], []).append(mark)
+
+    def dropped(self, text: str) -> str:
+        """The text without any mark, also without those that appear when one within them is dropped."""
+        if not any(mark in text for marks in self._ends.values() for mark in marks):
+            return text
+        kept: list[str] = []
+        for character in text:
+            kept.append(character)
+            for mark in self._ends.get(character, ()):
+                if "".join(kept[-len(mark) :]) == mark:
+                    del kept[-len(mark) :]
+                    break
+        return "".join(kept)
+
+    def dropped_within(self, value: Any) -> Any:
+        """The same for every text in lists and mappings."""
+        if isinstance(value, str):
+            return self.dropped(value)
+        if isinstance(value, Mapping):
+            return {self.dropped(str(name)): self.dropped_within(each) for name, each in value.items()}
+        return [self.dropped_within(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def written_field(task: Task) -> str:

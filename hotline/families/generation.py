@@ -63,14 +63,21 @@ def _plan(limits: Limits) -> Any:
 
 
 def _processors(sampling: Sampling, prompts: Sequence[Sequence[int]]) -> list[Any]:
-    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+    return [*warpers(sampling), Drawn([draw(sampling.seed, prompt) for prompt in prompts])]
+
+
+def warpers(sampling: Sampling) -> list[Any]:
+    """What shapes the distribution before a token is drawn from it."""
+    from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     found: list[Any] = [TemperatureLogitsWarper(sampling.temperature)]
     if sampling.top_k:
         found.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
         found.append(TopPLogitsWarper(sampling.top_p))
-    return [*found, Drawn([_draw(sampling.seed, prompt) for prompt in prompts])]
+    if sampling.min_p:
+        found.append(MinPLogitsWarper(sampling.min_p))
+    return found
 
 
 class Drawn:
@@ -84,7 +91,7 @@ class Drawn:
         return score_BV + torch.from_numpy(noise_BV).to(score_BV)
 
 
-def _draw(seed: int, prompt: Sequence[int]) -> np.random.Generator:
+def draw(seed: int, prompt: Sequence[int]) -> np.random.Generator:
     """Seeded by the prompt: the same input draws the same, whatever is asked beside it."""
     return np.random.default_rng([seed, int(digests.of_value(list(prompt))[:16], 16)])
 

@@ -7,11 +7,14 @@ Legend: N tokens of all rows, H heads, D head width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from hotline.families.row_cache import RowCache
 
 NAME = "hotline_rows"
 """Of the attention implementation, as transformers' models name theirs."""
@@ -61,9 +64,15 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     row_lengths: Sequence[int] | None = None,
+    row_cache: RowCache | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attended values (1, N, H, D); without `row_lengths` transformers' own attention under its mask."""
+    """Attended values (1, N, H, D); rows are told by their lengths, or by the memory that holds what they have read.
+
+    Without either it is transformers' own attention under its mask.
+    """
+    if row_cache is not None:
+        return row_cache.attend(module.layer_idx, query_1HND, key_1HND, value_1HND, scaling), None
     if row_lengths is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

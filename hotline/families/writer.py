@@ -168,15 +168,23 @@ def loss(model: Writer, batch: Mapping[str, Tensor]) -> Tensor:
 
 def forward(model: Writer, batch: Mapping[str, Tensor]) -> list[tuple[list[int], float]]:
     """The answer's tokens to each prompt, without the end, and the geometric mean of their probabilities."""
-    token_BT, mask_BT = batch["token_BT"], batch["mask_BT"].bool()
-    prompts = [row[kept].tolist() for row, kept in zip(token_BT, mask_BT, strict=True)]
-    chat = model.chat
-    answers = generation.written(model.model, prompts, chat.limits, model.options.root.sampling)
-    found = []
-    for answer, shares in zip(answers, answer_rows.shares(model, prompts, answers), strict=True):
-        ended = answer[-1:] and answer[-1] in chat.ends
-        found.append((answer[:-1] if ended else answer, confidence(shares)))
-    return found
+    prompts = asked(batch)
+    answers = generation.written(model.model, prompts, model.chat.limits, model.options.root.sampling)
+    return [
+        state(model, answer, shares)
+        for answer, shares in zip(answers, answer_rows.shares(model, prompts, answers), strict=True)
+    ]
+
+
+def asked(batch: Mapping[str, Tensor]) -> list[list[int]]:
+    """The prompts of a batch that was prepared without targets."""
+    return [row[kept].tolist() for row, kept in zip(batch["token_BT"], batch["mask_BT"].bool(), strict=True)]
+
+
+def state(model: Writer, answer: Sequence[int], shares: Sequence[float]) -> tuple[list[int], float]:
+    """What `decode` reads: an answer without its end, and the geometric mean of all its tokens' probabilities."""
+    ended = bool(answer) and answer[-1] in model.chat.ends
+    return list(answer[:-1] if ended else answer), confidence(shares)
 
 
 def decode(model: Writer, state: Sequence[tuple[list[int], float]]) -> Iterator[Answer]:

@@ -21,6 +21,8 @@ class Sampling(_Section):
     """Only the likeliest tokens that together reach this share (Holtzman et al. 2020)."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """Only that many tokens; 0 for all."""
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Only tokens with at least this share of the likeliest one's probability."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -1,9 +1,9 @@
-"""judge, promote, rollback, compare, verify, versions."""
+"""judge, promote, rollback, verify, versions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,30 +11,34 @@ from pipelines import output
 from pipelines.output import Json
 
 if TYPE_CHECKING:
+    from evaluation.verify import Check
     from hotline.records import Figure, ModelAddress, Verdict
     from hotline.settings import Settings
     from hotline.task import Task
 
 Line = Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")]
 OneTask = Annotated[str | None, typer.Option("--task", help="One of the tasks it answers; default: every one.")]
+Place = Annotated[
+    Literal["here", "ray"], typer.Option("--on", help="Where rows are answered: on this machine, or on a Ray cluster.")
+]
 Reason = Annotated[str, typer.Option(help="Why; it is written into the ledger.")]
 COLOURS = {"passed": "green", "failed": "red", "insufficient evidence": "yellow"}
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (judge, promote, rollback, compare, verify, versions):
+    for command in (judge, promote, rollback, verify, versions):
         app.command()(command)
 
 
-def judge(line: Line, task: OneTask = None, json: Json = False) -> None:
-    """Judge a candidate on the test split and write a signed verdict, one per task."""
+def judge(line: Line, task: OneTask = None, on: Place = "here", json: Json = False) -> None:
+    """Judge a candidate on the test split and write a signed verdict, one per task. Interrupted, it goes on."""
     from evaluation.gate import judge as run
     from hotline import settings
 
     here = settings.load()
     tasks, address = resolve(here, line, task)
     for each in tasks:
-        entry, verdict = run(here, each, address)
+        entry, verdict = run(here, each, address, on=on)
         if json:
             output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
             continue
@@ -44,8 +48,11 @@ def judge(line: Line, task: OneTask = None, json: Json = False) -> None:
 
 def _after(here: Settings, verdict: Verdict, line: str) -> str:
     """The next command: promote what passed, else look at it beside the champion, if there is one."""
+    from hotline import policy
     from hotline.ledger import Ledger
 
+    if verdict.outcome == "passed" and policy.load(here.workspace).approvals:
+        return f"hotline approve {line} --task {verdict.task} --key NAME --reason WHY, then hotline promote"
     if verdict.outcome == "passed":
         return f"hotline promote {line} --task {verdict.task}"
     champion = Ledger.of(here).read().champion(verdict.task)
@@ -63,6 +70,17 @@ def print_verdict(verdict: Verdict) -> None:
     )
     rows = [(finding.outcome, finding.bar, _of(finding.figure), finding.reason) for finding in verdict.findings]
     output.table("", ("finding", "bar", "where", "reason"), rows)
+    for test in verdict.tests:
+        if test.claimed:
+            where = f"{test.slice}={test.value}" if test.slice else "all rows"
+            said = f"regressed: {test.score} of {where} by {abs(test.difference):.3f} (p {test.p_holm:.3g} after Holm)"
+            output.note(said, "red")
+    for want in verdict.settles:
+        needed = (
+            "no practical number of calls" if want.calls_missing is None else f"{want.calls_missing} more test calls"
+        )
+        where = f" of {want.slice}={want.value}" if want.slice else ""
+        output.note(f"would settle {want.bar}: {needed}{where} ({want.why})", "dim")
 
 
 def _of(figure: Figure | None) -> str:
@@ -100,51 +118,38 @@ def rollback(task: Annotated[str, typer.Argument(help="A served task.")], reason
         )
 
 
-def compare(
-    lines: Annotated[list[str], typer.Argument(help="Two or more recipes or LINE@VERSION; the first is the baseline.")],
-    task: OneTask = None,
-    json: Json = False,
-) -> None:
-    """Compare candidates on the same test rows, with paired differences to the first."""
-    from evaluation.compare import compare as run
-    from hotline import settings
-    from hotline.errors import InputError
-
-    here = settings.load()
-    resolved = [resolve(here, line, task) for line in lines]
-    named = [[each.name for each in tasks] for tasks, _ in resolved]
-    shared = [each for each in resolved[0][0] if all(each.name in names for names in named)]
-    if len(resolved) < 2 or not shared:
-        found = "; ".join(", ".join(names) for names in named)
-        raise InputError("compare takes two or more versions of one task", found=found)
-    comparison = run(here, shared[0], [address for _, address in resolved])
-    if json:
-        output.as_json(comparison.as_dict())
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(comparison.table())
-
-
 def verify(
-    task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
+    what: Annotated[str | None, typer.Argument(help="A task, a recipe's name or LINE@VERSION; default: all.")] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set lock file and aliases again, as the ledger says.")
+        bool, typer.Option("--repair", help="Set exported head, lock file and aliases again, as the ledger says.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check the ledger, the champions' bytes, verdicts, lock file and aliases."""
-    from evaluation.verify import verify as run
-    from hotline import settings, tasks
+    """Check the ledger and the champions: bytes, verdicts, approvals, lock file, aliases; or all about one version."""
+    from hotline import settings
 
-    checks = run(settings.load(), tasks.find(task) if task else None, repair=repair)
+    checks = _checks(settings.load(), what, repair)
     if json:
         output.as_json([check.as_dict() for check in checks])
     else:
-        output.table("", ("", "check", "found"), [("✓" if c.ok else "✗", c.name, c.found) for c in checks])
+        output.table("", ("", "check", "found"), [(check.mark, check.name, check.found) for check in checks])
     failed = [check for check in checks if not check.ok]
     if failed:
         raise failed[0].error()
+
+
+def _checks(here: Settings, what: str | None, repair: bool) -> list[Check]:
+    from evaluation.verify import verify
+    from evaluation.verify_version import verify_version
+    from hotline import tasks
+
+    if what is None or what in tasks.TASKS or repair:
+        return verify(here, tasks.find(what) if what else None, repair=repair)
+    line, _, version = what.partition("@")
+    if not version:
+        _, address = _from_last_run(here, line)
+        line, version = address.line, address.version
+    return verify_version(here, line, version)
 
 
 def versions(
@@ -164,10 +169,13 @@ def versions(
 def resolve(here: Settings, line: str, task: str | None = None) -> tuple[list[Task], ModelAddress]:
     """The version that a recipe's last run left, or LINE@VERSION of the registry, with the tasks that it answers.
 
-    With `task`, that one of them. Raises UnknownName.
+    With `task`, that one of them. Raises UnknownName, and RefusedError for an endpoint, which is no version.
     """
+    from evaluation.endpoints import refuse
     from hotline import registry, tasks
     from hotline.errors import UnknownName
+
+    refuse(line)
 
     name, _, version = line.partition("@")
     if version:

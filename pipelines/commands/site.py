@@ -36,14 +36,17 @@ def init(
 
 
 @keys_app.command("new")
-def new_key(role: Annotated[Literal["gate", "operator"], typer.Argument(help="What the key may sign.")]) -> None:
+def new_key(
+    role: Annotated[Literal["gate", "approver", "operator"], typer.Argument(help="What the key may sign.")],
+    name: Annotated[str | None, typer.Option(help="What to call it here; default: its role.")] = None,
+) -> None:
     """Make a signing key on this machine and print the entry for policy/signers.yaml."""
     from hotline import keys, settings
 
     here = settings.load()
-    key = keys.create(here.keys, role)
+    key = keys.create(here.keys, name or role)
     output.note(f"add to {here.workspace / 'policy' / 'signers.yaml'}, by review:")
-    output.note(f"  - {{name: <who>, public_key: {key.public}, roles: [{role}]}}", "bold")
+    output.note(f"  - {{name: {name or '<who>'}, public_key: {key.public}, roles: [{role}]}}", "bold")
 
 
 def tasks(

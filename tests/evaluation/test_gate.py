@@ -18,44 +18,11 @@ from evaluation.verify import verify
 from hotline import digests, registry
 from hotline.errors import IntegrityError, PolicyError, RefusedError, UnavailableError, UnknownName
 from hotline.ledger import Ledger
-from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
+from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY as TASK
-
-
-@pytest.fixture
-def fresh(workspace_copy: Settings) -> Settings:
-    """A copy in which nothing was judged yet, whatever other tests did before it was made."""
-    for path in (workspace_copy.state / "ledger.db", workspace_copy.champions_lock):
-        path.unlink(missing_ok=True)
-    for path in workspace_copy.verdicts.glob("*/*/*"):
-        path.unlink()
-    return workspace_copy
-
-
-@pytest.fixture
-def easy() -> Task:
-    """The task with bars that any honest model of the small corpus passes."""
-    bars = tuple(replace(bar, at_least=0.1) if bar.at_least else bar for bar in TASK.bars["demo"])
-    return replace(TASK, bars={"demo": bars})
-
-
-def variant(
-    settings: Settings, address: ModelAddress, line: str, lineage: dict[str, Any] | None = None
-) -> ModelAddress:
-    """The same model as another version, with another lineage."""
-    client = registry.connect(settings.tracking_uri)
-    folder = settings.workspace / f"variant-{line}"
-    registry.fetch(client, address, settings.verified)
-    folder.mkdir()
-    for name in address.files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes((settings.verified / address.digest / name).read_bytes())
-    made = Lineage.model_validate_json((folder / LINEAGE_FILE).read_text()).model_copy(update=lineage or {})
-    (folder / LINEAGE_FILE).write_text(made.model_dump_json(indent=2))
-    run = client.create_run(client.get_run(address.run_id).info.experiment_id)
-    return registry.register(client, line, run.info.run_id, folder, {registry.TASK_TAG: TASK.name})
+from hotline.text import SCORED
 
 
 def entries(settings: Settings) -> int:
@@ -113,7 +80,7 @@ def test_a_bar_out_of_reach_fails_with_its_figure(fresh: Settings, candidate: Mo
 
 
 def test_candidate_and_champion_answer_the_same_rows_in_one_go(
-    fresh: Settings, candidate: ModelAddress, easy: Task
+    fresh: Settings, candidate: ModelAddress, easy: Task, variant: Any
 ) -> None:
     judge(fresh, easy, candidate)
     promote(fresh, easy, candidate, "first")
@@ -122,12 +89,20 @@ def test_candidate_and_champion_answer_the_same_rows_in_one_go(
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     _, verdict = judge(fresh, easy, other)
     assert verdict.previous_champion == candidate.digest
-    (relative,) = [finding for finding in verdict.findings if "champion" in finding.bar]
-    assert relative.figure is not None and relative.figure.estimate == 0
-    assert "candidate − champion" in relative.reason
+    overall, *regions = [finding for finding in verdict.findings if "champion" in finding.bar]
+    assert overall.figure is not None and overall.figure.estimate == 0
+    assert "candidate − champion" in overall.reason
+    assert regions and all(finding.figure and finding.figure.estimate == 0 for finding in regions)
+    assert verdict.tests and not any(test.claimed for test in verdict.tests)
+    wanted = (fresh.verdicts / other.line / easy.name / "wanted.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["calls"] for line in wanted] == [
+        w.calls_missing for w in verdict.settles if w.calls_missing
+    ]
 
 
-def test_a_verdict_goes_stale_when_the_champion_changes(fresh: Settings, candidate: ModelAddress, easy: Task) -> None:
+def test_a_verdict_goes_stale_when_the_champion_changes(
+    fresh: Settings, candidate: ModelAddress, easy: Task, variant: Any
+) -> None:
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     judge(fresh, easy, candidate)
     judge(fresh, easy, other)
@@ -155,7 +130,7 @@ def test_test_rows_in_training_are_refused_and_shown_in_a_comparison(
     ],
 )
 def test_a_version_of_another_origin_is_refused(
-    fresh: Settings, candidate: ModelAddress, easy: Task, changed: dict[str, str], words: str
+    fresh: Settings, candidate: ModelAddress, easy: Task, variant: Any, changed: dict[str, str], words: str
 ) -> None:
     with pytest.raises(RefusedError, match=words) as refused:
         judge(fresh, easy, variant(fresh, candidate, "variant", changed))
@@ -182,6 +157,13 @@ def test_edited_weights_are_not_judged(fresh: Settings, candidate: ModelAddress,
         judge(fresh, easy, candidate)
 
 
+def test_a_version_that_is_said_to_have_other_bytes_is_not_judged(
+    fresh: Settings, candidate: ModelAddress, easy: Task
+) -> None:
+    with pytest.raises(IntegrityError, match="bytes are not those"):
+        judge(fresh, easy, candidate.model_copy(update={"digest": "d" * 64}))
+
+
 def test_a_machine_without_the_gates_key_cannot_judge(fresh: Settings, candidate: ModelAddress, easy: Task) -> None:
     (fresh.keys / "gate.key").unlink()
     with pytest.raises(PolicyError, match="hotline keys new gate"):
@@ -205,7 +187,7 @@ def test_an_answer_that_is_missing_is_refused(
 
 
 def test_a_champion_that_changes_while_we_judge_is_noticed(
-    fresh: Settings, candidate: ModelAddress, easy: Task, monkeypatch: pytest.MonkeyPatch
+    fresh: Settings, candidate: ModelAddress, easy: Task, variant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     judge(fresh, easy, candidate)
@@ -221,12 +203,13 @@ def test_a_champion_that_changes_while_we_judge_is_noticed(
 
 
 def test_versions_are_compared_on_the_same_rows_with_paired_differences(
-    fresh: Settings, candidate: ModelAddress, easy: Task
+    fresh: Settings, candidate: ModelAddress, easy: Task, variant: Any
 ) -> None:
     other = variant(fresh, candidate, "other", {"recipe": "1" * 64})
     comparison = compare(fresh, easy, [candidate, other])
     data = comparison.as_dict()
     assert data["rows"] == len(open_snapshot(fresh, TASK).rows("test"))
+    assert data["text_rules"]["digest"] == SCORED.digest and SCORED.digest[:12] in str(comparison.table().caption)
     first, second = data["systems"]
     assert first["differences"] == [] and first["note"] is None
     assert {difference["estimate"] for difference in second["differences"]} == {0}

@@ -47,3 +47,11 @@ def test_a_secret_is_made_once(tmp_path: Path) -> None:
     assert len(first) == 32
     assert keys.secret(tmp_path / "keys", "surrogates") == first
     assert keys.secret(tmp_path / "keys", "callers") != first
+
+
+def test_a_persons_own_key_is_found_by_name_or_by_path(tmp_path: Path) -> None:
+    made = keys.create(tmp_path / "keys", "wang")
+    path = tmp_path / "keys" / "wang.key"
+    assert {keys.load(tmp_path / "keys", name).public for name in ("wang", str(path))} == {made.public}
+    with pytest.raises(PolicyError, match="hotline keys new approver --name li"):
+        keys.load(tmp_path / "keys", "li", "approver")

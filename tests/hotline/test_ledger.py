@@ -64,7 +64,7 @@ def promotion(number: int, task: str = TASK, site: str = SITE) -> Promotion:
 
 
 def rollback(number: int, away_from: int) -> Rollback:
-    fields = promotion(number).model_dump(exclude={"kind", "previous_champion"})
+    fields = promotion(number).model_dump(exclude={"kind", "previous_champion", "approvals"})
     return Rollback(**fields, previous_champion=digest(away_from))
 
 

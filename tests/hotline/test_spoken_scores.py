@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from hotline.spoken_scores import words
+from hotline.spoken_scores import wer_deletions, wer_insertions, wer_substitutions, words
 from hotline.task import Answer
 from hotline.tasks.speech.transcription import TRANSCRIPTION, Entity, Transcript
 from hotline.text import scored
@@ -95,6 +95,16 @@ def test_script_case_width_marks_and_the_writing_of_numbers_are_no_errors() -> N
 def test_one_word_wrong_in_ten_is_one_tenth_of_the_words_whatever_its_length() -> None:
     assert words("我要hello world，Don't") == ["我", "要", "hello", "world", "dont"]
     assert figure("mer", ("please repair the street lamp", "please repair the street lump")) == pytest.approx(0.2)
+
+
+def test_words_are_counted_where_blanks_part_them_and_not_in_chinese() -> None:
+    english = ("please repair the street lamp", "please repair street lamps now")
+    assert figure("wer", english) == pytest.approx(3 / 5)
+    assert figure("wer", english, ("路灯坏了", "全错")) == pytest.approx(3 / 5)
+    assert math.isnan(figure("wer", ("路灯 坏了", "路灯 坏")))
+    targets, answers = split([english])
+    parts = (wer_substitutions, wer_deletions, wer_insertions)
+    assert sum(part(targets, answers) for part in parts) == pytest.approx(3 / 5)
 
 
 def test_rows_without_entities_contribute_nothing_and_without_any_there_is_no_figure() -> None:

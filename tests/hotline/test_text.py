@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotline import numerals, policy, text
+from hotline import digests, numerals, policy, text
 from hotline.text import AS_IS, SCORED, TextPolicy, normalise, present, scored, scored_words
 
 spoken_texts = st.text(
@@ -168,6 +169,56 @@ def test_fillers_are_dropped_when_asked_for_and_cantonese_not_stays() -> None:
     dropped = TextPolicy(fillers="dropped")
     assert present("嗯我呃唔知道", dropped) == "我唔知道"
     assert present("um, I uh know the umbrella", dropped) == "I know the umbrella"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("这儿有只鸟儿", "这有只鸟"),
+        ("花兒開了一會兒", "花開了一會"),
+        ("女儿和儿童在哪儿", "女儿和儿童在哪"),
+        ("我儿子喜欢这地儿", "我儿子喜欢这地"),
+        ("婴儿车在托儿所门口儿", "婴儿车在托儿所门口"),
+        ("儿不嫌母丑", "儿不嫌母丑"),
+    ],
+)
+def test_erhua_goes_when_asked_for_and_children_stay(said: str, expected: str) -> None:
+    assert present(said, TextPolicy(erhua="dropped")) == expected
+    assert present(said, TextPolicy()) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("佢哋嘅嘢喺邊度", "他們的東西在哪裏"),
+        ("我唔知道點解冇人嚟睇", "我不知道為什麼沒有人來看"),
+        ("呢個關係到我哋，係唔係", "這個關係到我們，是不是"),
+        ("有冇人", "有沒有人"),
+        ("普通话照旧", "普通话照旧"),
+    ],
+)
+def test_spoken_cantonese_is_written_in_standard_chinese_when_asked_for(said: str, expected: str) -> None:
+    assert present(said, TextPolicy(cantonese="written")) == expected
+    assert present(said, TextPolicy()) == said
+
+
+def test_written_cantonese_takes_the_script_of_the_policy() -> None:
+    assert present("佢哋冇嚟", TextPolicy(cantonese="written", script="simplified")) == "他们没有来"
+
+
+def test_rules_that_came_later_change_no_digest_until_they_are_asked_for() -> None:
+    def dumped(**rules: str) -> set[str]:
+        return set(TextPolicy.model_validate(rules).model_dump(mode="json"))
+
+    assert {"erhua", "cantonese"}.isdisjoint(dumped(script="simplified"))
+    assert "erhua" in dumped(erhua="dropped") and "cantonese" in dumped(cantonese="written")
+    rules = (TextPolicy(), TextPolicy(erhua="dropped"), TextPolicy(cantonese="written"))
+    assert len({each.digest for each in rules}) == 3
+    assert TextPolicy.model_validate(rules[1].model_dump()) == rules[1]
+    # digests in ledgers of before: policy, rules, data and Unicode of version 1
+    old = {name: value for name, value in vars(AS_IS).items() if name not in ("erhua", "cantonese")}
+    content = {"rules": 1, "policy": old, "data": digests.of_file(text.DATA_FILE)}
+    assert AS_IS.digest == digests.of_value({**content, "unicode": unicodedata.unidata_version, "libraries": {}})
 
 
 def test_the_libraries_are_loaded_when_they_are_needed() -> None:

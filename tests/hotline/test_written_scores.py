@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score
 
 from hotline.scores import Score
 from hotline.task import Answer, Target
-from hotline.written_scores import chrf, exact_match, refusal_f1, rouge_l, token_f1
+from hotline.written_scores import (
+    chrf,
+    exact_match,
+    must_refuse_recall,
+    over_refusal,
+    refusal_f1,
+    rouge_l,
+    token_f1,
+)
 
 SCORES = (rouge_l, token_f1, exact_match, chrf, refusal_f1)
 texts = st.lists(st.text(alphabet="东街路灯坏了abc 1。", max_size=12), min_size=1, max_size=8)
@@ -57,6 +66,27 @@ def test_refusing_is_scored_as_finding_what_the_document_does_not_say() -> None:
     assert of(refusal_f1, right, missed, needless, answered) == pytest.approx(2 * 1 / (2 + 2))
     assert of(refusal_f1, answered) == 1.0  # nothing to refuse, nothing refused
     assert of(refusal_f1, missed) == 0.0
+
+
+def test_what_must_be_refused_and_what_must_not_are_scored_apart() -> None:
+    right, missed, needless, answered = ("", ""), ("", "三天"), ("三天", ""), ("三天", "五天")
+    assert of(must_refuse_recall, right, right, missed, needless) == pytest.approx(2 / 3)
+    assert of(over_refusal, right, missed, needless, answered, answered) == pytest.approx(1 / 3)
+    assert not over_refusal.higher_is_better
+    assert np.isnan(of(must_refuse_recall, answered)) and np.isnan(of(over_refusal, right))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_scores_of_refusing_are_those_of_scikit_learn(rows: list[tuple[bool, bool]]) -> None:
+    pairs = [("" if must else "三天", "" if did else "三天") for must, did in rows]
+    must, did = [must for must, _ in rows], [did for _, did in rows]
+    assert of(refusal_f1, *pairs) == pytest.approx(f1_score(must, did, zero_division=1.0))
+    if any(must):
+        assert of(must_refuse_recall, *pairs) == pytest.approx(recall_score(must, did))
+    if not all(must):
+        kept = recall_score([not each for each in must], [not each for each in did])
+        assert of(over_refusal, *pairs) == pytest.approx(1 - kept)
 
 
 def test_an_empty_text_is_as_good_as_an_empty_reference_and_no_better() -> None:

@@ -63,3 +63,12 @@ def test_a_folder_without_pairs_and_a_line_that_is_none_are_refused(tmp_path: Pa
     (folder / "tn_zh" / "numbers.txt").write_text("30% - 百分之三十\n", encoding="utf-8")
     with pytest.raises(InputError, match="a line is no pair"):
         examine(folder)
+
+
+def test_the_published_pairs_come_out_as_published(real_data: Path) -> None:
+    """All of those that are said, and those that are read out but for marks of unknown characters and one number."""
+    found = CliRunner().invoke(app, ["text", "conformance", str(real_data / "itn"), "--at-least", "1", "--json"])
+    said = json.loads(found.output)
+    assert found.exit_code == 0 and said["rates"]["spoken → written"] == 1
+    assert said["rates"]["written → spoken"] > 0.95
+    assert sum(each["pairs"] for each in said["files"]) == 433

@@ -16,18 +16,20 @@ import yaml
 
 from hotline import digests, keys, policy, settings
 from hotline.audio import tone
-from hotline.families import classifier, transcriber
+from hotline.families import classifier, transcriber, writer
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
+from hotline.families.writer_options import WriterOptions
 from hotline.labels import LabelTree
 from hotline.ledger import Entry, Ledger
-from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
+from hotline.records import LINEAGE_FILE, Approval, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
 from serving.run import Running, start
 
 TASK = find("ticket_category")
+TITLES = find("ticket_summary")
 SPEECH = (find("transcription"), find("dialect_identification"))
 DIALECTS = ("cmn", "yue-hongkong", "en")
 LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
@@ -79,6 +81,13 @@ class Site:
         declared = {task.name: digests.of_value(task.declaration()) for task in SPEECH}
         return self._kept(folder, "speech", number, declared)
 
+    def writer(self, number: int) -> ModelAddress:
+        """A tiny version that titles tickets; it has learnt a few by heart."""
+        folder = self.settings.state / f"made-titles-{number}"
+        folder.mkdir(parents=True)
+        writer.save(titles_writer(number), folder)
+        return self._kept(folder, "titles", number, {TITLES.name: digests.of_value(TITLES.declaration())})
+
     def _kept(self, folder: Path, line: str, number: int, declared: dict[str, str]) -> ModelAddress:
         """The version's address, after its files were put where verified bytes lie."""
         lineage = Lineage(declarations=declared, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
@@ -115,6 +124,25 @@ class Site:
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
 
+    def approve(self, model: ModelAddress, verdict: str, name: str, task: Task = TASK) -> Entry:
+        """An approval by that key, which is made and may approve from now on."""
+        path = self.settings.workspace / "policy" / "signers.yaml"
+        content = yaml.safe_load(path.read_text())
+        if not (self.settings.keys / f"{name}.key").is_file():
+            public = keys.create(self.settings.keys, name).public
+            content["signers"].append({"name": name, "public_key": public, "roles": []})
+        key = keys.load(self.settings.keys, name)
+        for signer in content["signers"]:
+            signer["roles"] += ["approver"] * (signer["public_key"] == key.public)
+        path.write_text(yaml.safe_dump(content))
+        record = Approval(site="test", task=task.name, time=NOW, model=model, verdict=verdict, reason="test")
+        return self.ledger.append(lambda _: record, key)
+
+    def policy(self, **more: Any) -> None:
+        """What a reviewed change of the policy file does."""
+        path = self.settings.workspace / "policy" / "site.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | more))
+
     def champion(self, number: int) -> ModelAddress:
         """A new version, judged and promoted."""
         model = self.version(number)
@@ -126,6 +154,12 @@ class Site:
         model = self.speech(number)
         for task in SPEECH:
             self.promote(model, self.judge(model, task=task).hash, task)
+        return model
+
+    def writer_champion(self, number: int) -> ModelAddress:
+        """A new version that titles tickets, judged and promoted."""
+        model = self.writer(number)
+        self.promote(model, self.judge(model, task=TITLES).hash, TITLES)
         return model
 
     def roll_back(self) -> Entry:
@@ -140,6 +174,27 @@ class Site:
             reason="test",
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
+
+
+def titles_writer(seed: int) -> writer.Writer:
+    """A tiny writer that has learnt nine titles by heart, in a few seconds."""
+    pairs = [(place, matter) for place in ("东街", "西巷", "南路") for matter in ("路灯", "井盖", "噪音")]
+    inputs = [TITLES.input.model_validate({"text": f"您好，{place}的{matter}三天没人管。"}) for place, matter in pairs]
+    targets = [TITLES.target.model_validate({"text": f"{place}{matter}无人处理"}) for place, matter in pairs]
+    sizes = {"width": 32, "layers": 1, "heads": 1, "vocabulary": 330, "max_tokens": 24576, "max_answer_tokens": 24}
+    torch.manual_seed(seed)
+    options = WriterOptions.model_validate({"architecture": "scratch", **sizes})
+    model = writer.create(options, TITLES, None, inputs, targets)
+    batch = writer.prepare(model, inputs, targets)
+    optimiser = torch.optim.AdamW(writer.parameter_groups(model, 2e-2, 0.0))
+    for _ in range(120):
+        loss = writer.loss(model.train(), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if loss < 0.05:
+            break
+    return model.eval()
 
 
 def make_site(folder: Path, profile: str = "demo") -> Site:
@@ -172,6 +227,7 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = make_site(tmp_path_factory.mktemp("live") / "site")
     made.champion(1)
     made.speech_champion(1)
+    made.writer_champion(1)
     return made
 
 

@@ -233,4 +233,3 @@ def test_the_openapi_page_works_offline(http: httpx.Client) -> None:
         assert address in page.text
         assert http.get(f"/docs/static/{address}").status_code == 200
     assert http.get("/docs/openapi.json").json()["openapi"].startswith("3.0")
-    assert http.get("/").headers["location"] == "/docs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -123,6 +124,19 @@ def test_with_an_unreadable_ledger_the_endpoints_go_on_and_readiness_tells(live_
     eventually(lambda: http.get("/readyz").status_code == 503)
     assert http.get("/readyz").json()["trouble"]
     assert http.post(PATH, json={"text": "路灯坏了"}).status_code == 200
+    ledger.write_bytes(content)
+    eventually(lambda: http.get("/readyz").status_code == 200)
+
+
+def test_with_a_truncated_ledger_the_endpoints_go_on_and_name_it(live_site: Site, http: httpx.Client) -> None:
+    before = served(http)
+    ledger = live_site.settings.state / "ledger.db"
+    content = ledger.read_bytes()
+    with sqlite3.connect(ledger) as store:
+        store.execute("DELETE FROM ledger WHERE seq = (SELECT max(seq) FROM ledger)")
+    store.close()
+    eventually(lambda: "the ledger is shorter" in (http.get("/readyz").json()["trouble"] or ""))
+    assert http.post(PATH, json={"text": "路灯坏了"}).json()["provenance"]["promotion"] == before["promotion"]
     ledger.write_bytes(content)
     eventually(lambda: http.get("/readyz").status_code == 200)
 

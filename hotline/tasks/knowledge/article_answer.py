@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hotline.prompts import Prompt
 from hotline.task import Bar, Input, Target, Task
-from hotline.written_scores import exact_match, refusal_f1, rouge_l, token_f1
+from hotline.written_scores import exact_match, must_refuse_recall, over_refusal, refusal_f1, rouge_l, token_f1
 
 MAX_DOCUMENT_CHARACTERS = 20_000
 MAX_CHARACTERS = 2_000
@@ -33,7 +33,14 @@ ARTICLE_ANSWER = Task(
     target=DocumentAnswer,
     split_by=("caller_id",),
     slices=("region", "channel"),
-    scores={"token_f1": token_f1, "exact_match": exact_match, "rouge_l": rouge_l, "refusal_f1": refusal_f1},
+    scores={
+        "token_f1": token_f1,
+        "exact_match": exact_match,
+        "rouge_l": rouge_l,
+        "refusal_f1": refusal_f1,
+        "must_refuse_recall": must_refuse_recall,
+        "over_refusal": over_refusal,
+    },
     targets={"token_f1": 0.85, "refusal_f1": 0.90},
     bars={
         "production": (

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from hotline.audio import Audio, tone
 from hotline.dialects import UNKNOWN
-from hotline.spoken_scores import cer, deletions, entity_cer, insertions, mer, substitutions, utterance_cer
+from hotline.entity_scores import BY_KIND, entity_cer
+from hotline.spoken_scores import cer, deletions, insertions, mer, substitutions, utterance_cer, wer
 from hotline.task import Bar, FromProvenance, Input, Name, Part, Target, Task
 
 MAX_CHARACTERS = 1_000_000
@@ -68,7 +69,9 @@ TRANSCRIPTION = Task(
         "deletions": deletions,
         "insertions": insertions,
         "entity_cer": entity_cer,
+        **BY_KIND,
         "mer": mer,
+        "wer": wer,
     },
     targets={"cer": 0.08},
     bars={
@@ -76,11 +79,13 @@ TRANSCRIPTION = Task(
             Bar("cer", at_most=0.15),
             Bar("cer", at_most=0.25, slice="dialect"),
             Bar("cer", not_worse_than_champion_by=0.005),
+            Bar("cer", not_worse_than_champion_by=0.008, slice="dialect"),
         ),
         "demo": (
             Bar("cer", at_most=0.15),
             Bar("cer", at_most=0.25, slice="dialect"),
             Bar("cer", not_worse_than_champion_by=0.02),
+            Bar("cer", not_worse_than_champion_by=0.04, slice="dialect"),
         ),
     },
     examples=({"audio": tone()},),
