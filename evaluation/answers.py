@@ -18,11 +18,12 @@ from pydantic import ValidationError
 
 from evaluation import costs
 from hotline import families, registry
+from hotline.costs import Cost
 from hotline.digests import canonical_json
 from hotline.errors import RefusedError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
-from hotline.task import Answer, Cost, Input, Task
+from hotline.task import Answer, Input, Task
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

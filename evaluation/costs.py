@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hotline import families
+from hotline.costs import Cost
 from hotline.families import Family
-from hotline.task import Answer, Cost, Input, Task
+from hotline.task import Answer, Input, Task
 
 GIB = 1 << 30
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hotline.costs import Cost
 from hotline.scores import Array, Score, mean
-from hotline.task import Answer, Cost, Target
+from hotline.task import Answer, Target
 
 LEAST, STEP, BINS = 1e-4, 1.01, 1852
 """Lower end of the first bin, ratio of the ends of each, and how many: up to 1e4 seconds, or GiB."""

@@ -49,6 +49,15 @@ class LabelTree:
     def digest(self) -> str:
         return digests.of_value(list(self.leaves))
 
+    @cached_property
+    def branches(self) -> dict[str, list[int]]:
+        """Every path of the tree, leaves too, with the class numbers of the leaves that it stands for."""
+        found: dict[str, list[int]] = {}
+        for number, leaf in enumerate(self.leaves):
+            for depth in range(1, leaf.count(SEPARATOR) + 2):
+                found.setdefault(level(leaf, depth), []).append(number)
+        return found
+
     def save(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(list(self.leaves), ensure_ascii=False, indent=0), encoding="utf-8")
 

@@ -11,14 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstra
 
 from hotline import digests
 from hotline.audio import Audio
+from hotline.costs import Cost
 from hotline.dialects import UNKNOWN, check_tag
 from hotline.prompts import Prompt
+from hotline.wishes import Word
 
 if TYPE_CHECKING:
     from hotline.scores import Score
 
 Profile = Literal["demo", "production"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Verbatim = Annotated[str, StringConstraints(strip_whitespace=False)]
 
 
 class Part(BaseModel):
@@ -94,22 +97,16 @@ class Row(Part):
     provenance: Provenance
 
 
-class Cost(Part):
-    """What answering one row took, on the machine that answered it."""
-
-    seconds: Annotated[float, Field(ge=0)]
-    audio_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """Length of the recording; 0 without one."""
-    memory_gib: Annotated[float, Field(ge=0)]
-    gpu_memory_gib: Annotated[float, Field(ge=0)] = 0.0
-
-
 class Answer(Part):
     """What a model says: a target, how sure it is, and what else it considered, best first."""
 
     target: SerializeAsAny[Target]
     confidence: Annotated[float, Field(ge=0, le=1)]
     alternatives: tuple[tuple[Target, float], ...] = ()
+    tokens: tuple[tuple[Verbatim, float], ...] = ()
+    """Of a text, in the model's own pieces, each with its probability; where the family tells them."""
+    words: tuple[Word, ...] = ()
+    """Of a transcript, where they lie in the sound; only when they were wished for."""
     cost: Cost | None = None
     """Measured for tasks with a score of it only, and never told to callers."""
 

@@ -5,6 +5,7 @@ No `from __future__ import annotations` here: FastAPI reads the types of routes 
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request, Response
@@ -18,28 +19,34 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import chat, forms, guard, pages, transcriptions
+from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
 from serving.bodies import Reply
+from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
 from serving.recordings import Recordings
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
-from serving.switchboard import Switchboard, running
+from serving.switchboard import Switchboard
 
-AUDIO_PATHS = {transcriptions.PATH, *(f"/v1/tasks/{task.name}" for task in TASKS.values() if task.audio_field)}
+LARGE_PATHS = {
+    transcriptions.PATH,
+    jobs.PATH,
+    *(f"/v1/tasks/{task.name}" if task.audio_field else batches.path(task) for task in TASKS.values()),
+}
+"""Whose bodies may be as large as a recording."""
 
 
 @serve.ingress()
 class Ingress:
     """One ingress replica."""
 
-    def __init__(self, site: SitePolicy) -> None:
-        self._site, self._switchboard = site, Switchboard(uuid.uuid4().hex)
+    def __init__(self, site: SitePolicy, state: Path) -> None:
+        self._site, self._state, self._switchboard = site, state, Switchboard(uuid.uuid4().hex)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build(self._site, self._switchboard)
+        return build(self._site, self._switchboard, self._state)
 
 
-def application(site: SitePolicy, replicas: int = 1) -> Any:
+def application(site: SitePolicy, state: Path, replicas: int = 1) -> Any:
     """The Ray Serve application of the ingress."""
     deployment: Any = serve.deployment(
         Ingress,
@@ -51,11 +58,12 @@ def application(site: SitePolicy, replicas: int = 1) -> Any:
         graceful_shutdown_timeout_s=30,
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(site)
+    return deployment.bind(site, state)
 
 
-def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
-    """The ASGI application that answers by that switchboard."""
+def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
+    """The ASGI application that answers by that switchboard and keeps its jobs under `state`."""
+    bulk = Jobs(state / "jobs", switchboard, site.limits)
     app = FastAPI(
         title="Hotline endpoints",
         description="Every answer names the version that gave it and the evidence that it stands on.",
@@ -63,8 +71,8 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lambda _: running(switchboard),
-        middleware=[Middleware(guard.Guard, limits=site.limits, audio_paths=AUDIO_PATHS)],
+        lifespan=lambda _: bulk.running(),
+        middleware=[Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS)],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,
@@ -77,8 +85,12 @@ def build(site: SitePolicy, switchboard: Switchboard) -> FastAPI:
             _add_recording_task(app, task, switchboard, recordings)
         else:
             _add_task(app, task, switchboard)
+            batches.add(app, task, switchboard, site.limits)
     _add_unknown_task(app)
     transcriptions.add(app, switchboard, recordings)
+    decisions.add(app, switchboard)
+    jobs.add(app, bulk)
+    unserved.add(app)
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
@@ -142,3 +154,7 @@ def _add_unknown_task(app: FastAPI) -> None:
     async def unknown(task: str) -> Response:
         find(task[:MAX_NAME_CHARACTERS])
         raise HTTPException(404)  # a declared name with something after it
+
+    @app.post("/v1/tasks/{task}/batch", include_in_schema=False)
+    async def no_batch(task: str) -> Response:
+        batches.refuse(find(task[:MAX_NAME_CHARACTERS]))

@@ -74,7 +74,7 @@ class Controller:
     def start(self, table: Any) -> None:
         """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
         self._table = table
-        self.step(RunTarget(app.application(self._policy), INGRESS, "/", QUIET))
+        self.step(RunTarget(app.application(self._policy, self._settings.state), INGRESS, "/", QUIET))
         if not self._map.routes:
             reasons = "; ".join(self._map.unserved.values())
             raise RefusedError("no champion can be served", found=reasons, next="hotline verify")

@@ -87,14 +87,16 @@ def _problem(kind: str, field: str, found: Any, message: str = "") -> dict[str, 
     return {"type": kind, "loc": ("body", field), "msg": message, "input": found}
 
 
-def described(schema: dict[str, Any], file_field: str | None = None) -> dict[str, Any]:
+def described(
+    schema: dict[str, Any], file_field: str | None = None, file: str = FILE_SCHEMA["description"]
+) -> dict[str, Any]:
     """The request body for the OpenAPI page: that schema with a binary `file` beside or in place of `file_field`."""
     others = {name: each for name, each in schema.get("properties", {}).items() if name != file_field}
     required = [name for name in schema.get("required", []) if name in others]
     shown = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {FILE_FIELD: FILE_SCHEMA, **others},
+        "properties": {FILE_FIELD: {**FILE_SCHEMA, "description": file}, **others},
         "required": [FILE_FIELD, *required],
     }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": shown}}}}

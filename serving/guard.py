@@ -46,8 +46,8 @@ def answer(body: ErrorBody, status: int, headers: dict[str, str] | None = None) 
 class Guard:
     """The outermost layer: stamps the request, reads its body up to the limit, answers every error as JSON."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, audio_paths: Collection[str]) -> None:
-        self._app, self._limits, self._audio_paths = app, limits, audio_paths
+    def __init__(self, app: ASGIApp, limits: Limits, large_paths: Collection[str]) -> None:
+        self._app, self._limits, self._large_paths = app, limits, large_paths
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +85,7 @@ class Guard:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises TooLarge as soon as the header or the bytes so far say so."""
-        name = "audio_bytes" if scope["path"] in self._audio_paths else "body_bytes"
+        name = "audio_bytes" if scope["path"] in self._large_paths else "body_bytes"
         limit = int(getattr(self._limits, name))
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
@@ -104,13 +104,13 @@ class Guard:
 
 
 def _too_large(found: str, name: str, limit: int) -> TooLarge:
-    one = "send one input per call; `hotline predict` sends a whole table"
+    one = "send one input per call; `hotline predict` sends a whole table, /v1/jobs takes one"
     return TooLarge(
         "the body is too large",
         where="body",
         found=found,
         expected=f"at most {limit} bytes (limits.{name} in policy/site.yaml)",
-        next="send the recording as ogg/opus or mp3" if name == "audio_bytes" else one,
+        next="send a recording as ogg/opus or mp3, a table in parts" if name == "audio_bytes" else one,
     )
 
 
@@ -160,7 +160,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """For FastAPI: a body or header that is not what the task declares; never repeats the caller's values."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    details = [_detail(entry) for entry in found[:MAX_DETAILS]]
+    details = [detail(entry) for entry in found[:MAX_DETAILS]]
     body = Problem(
         code=InputError.code,
         message="the request is not what the task declares",
@@ -174,7 +174,8 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     return answer(ErrorBody(error=body), InputError.http_status)
 
 
-def _detail(entry: dict[str, Any]) -> Detail:
+def detail(entry: dict[str, Any]) -> Detail:
+    """One error of pydantic, without the value that was given."""
     if entry["type"] == "missing":
         return Detail(where=_place(entry["loc"]), found="nothing", expected="a value: the field is required")
     if entry["type"] == "extra_forbidden":

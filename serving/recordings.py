@@ -6,10 +6,11 @@ A clip of one channel that is no longer than the clips a version was judged on g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,8 +19,9 @@ from hotline import audio_files, text, voice_activity
 from hotline.audio import Audio
 from hotline.policy import SitePolicy
 from hotline.task import Task
+from hotline.wishes import NOTHING, Wish
 from serving.routes import Route
-from serving.stitching import Piece, stitch
+from serving.stitching import Piece, Written, stitch
 from serving.switchboard import DEADLINE_SECONDS, Switchboard
 
 STRETCHES_AT_ONCE = 16
@@ -45,6 +47,12 @@ class Recording:
     def seconds(self) -> float:
         return max(channel.seconds for channel in self.channels)
 
+    @property
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """(channel, start, end) in order of time."""
+        all_of_them = ((n, *each) for n, ranges in enumerate(self.ranges) for each in ranges)
+        return sorted(all_of_them, key=lambda each: (each[1], each[0]))
+
 
 class Recordings:
     """Answers recordings through a switchboard, within the site's limits and in the site's way of writing."""
@@ -64,16 +72,31 @@ class Recordings:
         `others` are the input's fields beside the recording. Raises InputError for what is no recording, TooLarge,
         UnavailableError when a stretch is not answered in time.
         """
-        async with self._large if len(content) > LARGE_BYTES else nullcontext():
-            recording = await asyncio.to_thread(_read, content, self._limits)
-            pieces = await self._pieces(task, route, recording, others)
-            async with self._writing:  # the libraries that write are not all thread-safe
-                said = await asyncio.to_thread(stitch, task, pieces, self._written)
+        async with self.opened(content) as recording:
+            pieces = [piece async for piece in self.pieces(task, route, recording, others)]
+            said = await self.in_writing(partial(stitch, task, pieces))
         return said, recording.seconds
 
-    async def _pieces(
-        self, task: Task, route: Route, recording: Recording, others: Mapping[str, Any]
-    ) -> Sequence[Piece]:
+    @asynccontextmanager
+    async def opened(self, content: bytes) -> AsyncIterator[Recording]:
+        """The recording, decoded and cut. Raises InputError for what is no recording, and TooLarge."""
+        async with self._large if len(content) > LARGE_BYTES else nullcontext():
+            yield await asyncio.to_thread(_read, content, self._limits)
+
+    async def in_writing(self, make: Callable[[Written], Result]) -> Result:
+        """What `make` makes with the site's way of writing."""
+        async with self._writing:  # the libraries that write are not all thread-safe
+            return await asyncio.to_thread(make, self._written)
+
+    async def pieces(
+        self,
+        task: Task,
+        route: Route,
+        recording: Recording,
+        others: Mapping[str, Any] = MappingProxyType({}),
+        wish: Wish = NOTHING,
+    ) -> AsyncGenerator[Piece]:
+        """What is said to each stretch, in order of time, each as soon as those before it have come."""
         deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS + recording.seconds
         places = asyncio.Semaphore(STRETCHES_AT_ONCE)
 
@@ -82,11 +105,17 @@ class Recordings:
             question = task.input.model_validate({**others, str(task.audio_field): channel.cut(start, end)})
             async with places:
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
-                said = await self._switchboard.ask(route, question, left)
+                said = await self._switchboard.ask(route, question, left, wish)
             return Piece(number, start / channel.sample_rate_hz, end / channel.sample_rate_hz, said)
 
-        stretches = ((n, *each) for n, ranges in enumerate(recording.ranges) for each in ranges)
-        return await _all([ask(*stretch) for stretch in stretches])
+        calls = [asyncio.ensure_future(ask(*stretch)) for stretch in recording.stretches]
+        try:
+            for call in calls:
+                yield await call
+        finally:  # when one fails, or the caller goes away, the others are given up
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
 
 
 def _read(content: bytes, limits: audio_files.Limits) -> Recording:
@@ -116,13 +145,3 @@ def _distinct(channels: tuple[Audio, ...]) -> tuple[Audio, ...]:
         return float(np.square(other.samples[::step] - first).sum()) > SAME_SOUND * energy
 
     return (channels[0], *(other for other in channels[1:] if differs(other)))
-
-
-async def _all(calls: Sequence[Awaitable[Result]]) -> Sequence[Result]:
-    """Their results in order; when one fails, or the caller goes away, the others are given up."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +23,7 @@ from hotline.errors import HotlineError, IntegrityError
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
+from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes, warrant
 from serving.warrant import Warrant
 
@@ -47,6 +48,13 @@ class Options(BaseModel):
     ongoing: int = 128
     """Calls that a replica takes at once; more wait in the ingress, up to the policy's queue."""
     drain_seconds: float = 30.0
+
+
+class Asked(NamedTuple):
+    """One call: the input, and what its caller wishes for beside."""
+
+    question: Input
+    wish: Wish
 
 
 class Replica:
@@ -76,7 +84,7 @@ class Replica:
         self._batched: Any = serve.batch(
             max_batch_size=options.batch_rows,
             batch_wait_timeout_s=options.batch_wait_seconds,
-            batch_size_fn=partial(places, rows=options.batch_rows, seconds=seconds),
+            batch_size_fn=partial(_places, rows=options.batch_rows, seconds=seconds),
         )(self._batch)
 
     def _warm_up(self, options: Options) -> None:
@@ -86,34 +94,39 @@ class Replica:
         longest = max(1, int(options.batch_seconds / voice_activity.LONGEST_SECONDS))
         for rows in (examples, (examples * options.batch_rows)[: options.batch_rows], lengthened * longest):
             if rows:
-                self._answers(rows)
+                self._answers([Asked(row, NOTHING) for row in rows])
 
     def identity(self) -> str:
         """The digest of the bytes that answer here."""
         return self._warrant.model.digest
 
-    async def answer(self, question: Input) -> dict[str, Any]:
+    def abilities(self) -> Abilities:
+        """What this version is able to do beside answering."""
+        return families.abilities(self._family, self._model)
+
+    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batched(question)
+        reply = await self._batched(Asked(question, wish))
         if isinstance(reply, Exception):
             raise reply
-        return plain(reply)
+        return plain(reply, wish)
 
-    async def _batch(self, questions: list[Input]) -> list[Answer | Exception]:
-        return await asyncio.to_thread(self._each, questions)
+    async def _batch(self, calls: list[Asked]) -> list[Answer | Exception]:
+        return await asyncio.to_thread(self._each, calls)
 
-    def _each(self, questions: Sequence[Input]) -> list[Answer | Exception]:
+    def _each(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
         try:
-            return list(self._answers(questions))
+            return list(self._answers(calls))
         except Exception:
-            if len(questions) > 1:
-                return [reply for question in questions for reply in self._each([question])]
+            if len(calls) > 1:
+                return [reply for call in calls for reply in self._each([call])]
             log.exception("an input could not be answered")
             return [RuntimeError("the model could not answer this input")]
 
-    def _answers(self, questions: Sequence[Input]) -> list[Answer]:
-        return families.answer(self._family, self._model, questions, max(len(questions), 1))
+    def _answers(self, calls: Sequence[Asked]) -> list[Answer]:
+        questions, wishes = [call.question for call in calls], [call.wish for call in calls]
+        return families.answer(self._family, self._model, questions, max(len(calls), 1), wishes)
 
 
 def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
@@ -126,6 +139,10 @@ def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
     return taken if len(questions) > 1 else min(taken, rows)
 
 
+def _places(calls: Sequence[Asked], rows: int, seconds: float) -> int:
+    return places([call.question for call in calls], rows, seconds)
+
+
 def _lengthened(example: Input, task: Task) -> list[Input]:
     """An example that is a recording, as long as stretches get; nothing for other examples."""
     if not task.audio_field:
@@ -135,9 +152,12 @@ def _lengthened(example: Input, task: Task) -> list[Input]:
     return [example.model_copy(update={task.audio_field: Audio(samples, sound.sample_rate_hz)})]
 
 
-def plain(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON values: `answer`, `confidence`, `alternatives`."""
+def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
+    """An answer as JSON values: `answer`, `confidence`, `alternatives`, and `words` and `tokens` where wished for."""
+    wished: dict[str, Any] = {"words": [word.model_dump() for word in answer.words]} if wish.words else {}
+    wished |= {"tokens": list(answer.tokens)} if wish.tokens else {}
     return {
+        **wished,
         "answer": answer.target.model_dump(mode="json"),
         "confidence": answer.confidence,
         "alternatives": [

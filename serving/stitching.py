@@ -81,18 +81,29 @@ def _segments(piece: Piece, written: Written) -> list[dict[str, Any]]:
     ]
 
 
+class Joined:
+    """Texts in order of time: a new line where the channel changes, a blank between Latin words, else nothing."""
+
+    def __init__(self, written: Written) -> None:
+        self._written, self._channel = written, -1
+        self.text = ""
+
+    def add(self, piece: Piece) -> str:
+        """What the piece adds to the text."""
+        if not (text := self._written(piece.said["answer"]["text"])):
+            return ""
+        between = ""
+        if self.text and piece.channel != self._channel:
+            between = "\n"
+        elif self.text and max(self.text[-1], text[0]) < FIRST_WIDE_CHARACTER:
+            between = " "
+        self.text, self._channel = self.text + between + text, piece.channel
+        return between + text
+
+
 def _joined(pieces: Sequence[Piece], written: Written) -> str:
-    """The texts in order of time: a new line where the channel changes, a blank between Latin words, else nothing."""
-    joined, channel = "", None
-    for piece in pieces:
-        if not (text := written(piece.said["answer"]["text"])):
-            continue
-        if joined and piece.channel != channel:
-            joined += "\n"
-        elif joined and max(joined[-1], text[0]) < FIRST_WIDE_CHARACTER:
-            joined += " "
-        joined, channel = joined + text, piece.channel
-    return joined
+    joined = Joined(written)
+    return "".join(joined.add(piece) for piece in pieces)
 
 
 def _most_heard(pieces: Sequence[Piece]) -> str:

@@ -37,20 +37,25 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         try:
-            return json.loads(
-                (await self.body()).decode("utf-8"),
-                parse_constant=_not_a_number,
-                parse_float=_finite,
-                object_pairs_hook=_no_key_twice,
-            )
-        except RecursionError as error:
-            raise Raised(_broken("nested too deeply")) from error
-        except UnicodeDecodeError as error:
-            raise Raised(_broken(f"byte {error.start} is not UTF-8")) from error
-        except json.JSONDecodeError as error:
-            raise Raised(_broken(f"{error.msg} at line {error.lineno}, column {error.colno}")) from error
-        except ValueError as error:
-            raise Raised(_broken(str(error)[:MAX_NAME_CHARACTERS])) from error
+            return read_json(await self.body())
+        except BrokenJson as error:
+            raise Raised(error) from error
+
+
+def read_json(content: bytes) -> Any:
+    """The value. Raises BrokenJson."""
+    try:
+        return json.loads(
+            content.decode("utf-8"), parse_constant=_not_a_number, parse_float=_finite, object_pairs_hook=_no_key_twice
+        )
+    except RecursionError as error:
+        raise _broken("nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise _broken(f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise _broken(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:
+        raise _broken(str(error)[:MAX_NAME_CHARACTERS]) from error
 
 
 def _broken(found: str) -> BrokenJson:

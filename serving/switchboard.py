@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 
 from hotline.errors import HotlineError, UnavailableError
 from hotline.task import Input
+from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.load import Load
 from serving.routes import Route, RouteMap
@@ -37,7 +38,9 @@ class Switchboard:
     def __init__(self, name: str) -> None:
         self._name = name
         self._handles: dict[str, DeploymentHandle[Any]] = {}
+        self._abilities: dict[str, Abilities] = {}
         self._calls: Counter[int] = Counter()
+        self._live = 0
         self._follower: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
@@ -58,20 +61,39 @@ class Switchboard:
         return time.monotonic() - self._heard
 
     @contextmanager
-    def call(self) -> Iterator[RouteMap]:
+    def call(self, bulk: bool = False) -> Iterator[RouteMap]:
         """The map that a call begins with; inside of this context its versions stay, whatever is promoted."""
         known = self.map
         self._calls[known.number] += 1
+        self._live += not bulk
         try:
             yield known
         finally:
             self._calls[known.number] -= 1
+            self._live -= not bulk
 
-    async def ask(self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS) -> Mapping[str, Any]:
+    async def lull(self, seconds: float) -> None:
+        """Until no caller waits for an answer, or that long; what is done in bulk waits here."""
+        give_up = time.monotonic() + seconds
+        while self._live and time.monotonic() < give_up:
+            await asyncio.sleep(0.01)
+
+    async def ask(
+        self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS, wish: Wish = NOTHING
+    ) -> Mapping[str, Any]:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
+        said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
+        return said
+
+    async def abilities(self, route: Route) -> Abilities:
+        """What the version is able to do beside answering; asked once."""
+        if route.app not in self._abilities:
+            self._abilities[route.app] = await self._told(route, "abilities", DEADLINE_SECONDS)
+        return self._abilities[route.app]
+
+    async def _told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
         with _reaching(route):
-            response = self._handle(route).answer.remote(question)
-            return await asyncio.wait_for(response, seconds)
+            return await asyncio.wait_for(getattr(self._handle(route), method).remote(*given), seconds)
 
     async def stream(self, route: Route, method: str, question: Any) -> AsyncGenerator[Any]:
         """What the version's method yields, as it does. Raises the error that it yields, and UnavailableError when
@@ -119,6 +141,7 @@ class Switchboard:
         self.map = fresh.model_copy(update={"routes": served, "unserved": {**fresh.unserved, **wrong}})
         apps = {route.app for route in served.values()}
         self._handles = {app: handle for app, handle in self._handles.items() if app in apps}
+        self._abilities = {app: found for app, found in self._abilities.items() if app in apps}
 
     async def _reaches(self, route: Route) -> bool:
         """False when the replica holds other bytes than the route says; one that does not answer may come back."""

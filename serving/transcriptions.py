@@ -3,131 +3,57 @@
 No `from __future__ import annotations` here: FastAPI reads the types of these routes.
 """
 
-import math
-import zlib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
-from hotline import dialects
 from hotline.errors import UnknownName
 from hotline.tasks.speech.transcription import TRANSCRIPTION
-from serving import forms
-from serving.bodies import Body, Provenance
+from hotline.wishes import Wish
+from serving import events, forms, subtitles, transcription_bodies, transcription_form
+from serving.bodies import Body
 from serving.calls import ERRORS, Call, CallId, answering
-from serving.recordings import Recordings
+from serving.recordings import Recording, Recordings
+from serving.stitching import Joined, Piece, stitch
 from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import Switchboard
+from serving.timed_text import TimedSegment, timed
+from serving.transcription_bodies import DiarizedTranscription, Transcription, VerboseTranscription
+from serving.transcription_form import TranscriptionForm, tags_of
 
 PATH = "/v1/audio/transcriptions"
-GRANULARITIES = "timestamp_granularities[]"
-LANGUAGES_OF_ISO_639_1 = {
-    "zh": {"cmn", "yue", "wuu", "nan", "hak", "gan", "hsn", "cjy", "cdo", "cpx", "mnp", "czo", "cnp", "csp", "czh"},
-    "en": {"eng"},
-}
-"""The two-letter codes that OpenAI's clients send, as the ISO 639-3 codes of the dialect registry."""
-SMALLEST_PROBABILITY = 1e-6
-FRAMES_PER_SECOND = 100
-"""Of `seek`, which OpenAI counts in frames of 10 ms."""
-
-
-def _known_language(value: str) -> str:
-    if not tags_of(value):
-        raise PydanticCustomError(
-            "unknown_language",
-            "a tag of the dialect registry (`hotline dialects` lists them), or a language: {known}",
-            {"known": ", ".join(sorted({*LANGUAGES_OF_ISO_639_1, *(_languages().values())}))},
-        )
-    return value
-
-
-class TranscriptionForm(BaseModel):
-    """The form's fields beside the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: Annotated[
-        str, Field(max_length=200, description="The line, `line@version`, or the task's name `transcription`")
-    ]
-    response_format: Literal["json", "text", "verbose_json"] = "json"
-    language: Annotated[
-        str | None,
-        BeforeValidator(_known_language),
-        Field(
-            description="A dialect tag or a language. It does not steer the version: the header X-Language-Heard says "
-            "whether that is what was heard"
-        ),
-    ] = None
-    temperature: Annotated[float, Field(ge=0, le=0, description="Only 0: the most likely text")] = 0
-    timestamp_granularities: Annotated[
-        tuple[Literal["segment"], ...], Field(alias=GRANULARITIES, description="With verbose_json only")
-    ] = ()
-
-    @model_validator(mode="after")
-    def _times_only_where_they_are_shown(self) -> "TranscriptionForm":
-        if self.timestamp_granularities and self.response_format != "verbose_json":
-            raise PydanticCustomError("granularities", "timestamp granularities need response_format verbose_json")
-        return self
-
-
-class Transcription(Body):
-    text: str
-
-
-class TranscriptionSegment(Body):
-    """A stretch of speech, by OpenAI's names, with our confidence and channel."""
-
-    id: int
-    seek: int = Field(description="Start in frames of 10 ms")
-    start: float = Field(description="Seconds")
-    end: float = Field(description="Seconds")
-    text: str
-    tokens: tuple[int, ...] = Field((), description="Always empty: token ids mean nothing outside of the model")
-    temperature: float = 0.0
-    avg_logprob: float = Field(description="Natural logarithm of `confidence`")
-    compression_ratio: float = Field(description="Bytes of the text to bytes of it compressed: large when it loops")
-    no_speech_prob: float = Field(
-        0.0, description="Always 0: silence is cut out of long recordings, and not looked for in short clips"
-    )
-    confidence: float
-    channel: int = Field(description="Of the recording, from 0")
-
-
-class VerboseTranscription(Body):
-    """OpenAI's verbose_json, with the dialect, the confidence and where the answer comes from."""
-
-    task: Literal["transcribe"] = "transcribe"
-    language: str = Field(description="Heard: ISO 639-3")
-    duration: float = Field(description="Seconds")
-    text: str
-    segments: list[TranscriptionSegment]
-    id: str = Field(description="Request id: names the task, the version's digest and the ledger entry by itself")
-    dialect: str = Field(description="Heard: a tag of the dialect registry")
-    confidence: float
-    provenance: Provenance
+SUBTITLES = {"srt": (subtitles.srt, "application/x-subrip"), "vtt": (subtitles.vtt, "text/vtt")}
 
 
 def add(app: FastAPI, switchboard: Switchboard, recordings: Recordings) -> None:
     """Add the route."""
 
     async def call(request: Request, x_call_id: CallId = None) -> Response:
-        form = await forms.read(request, lists={GRANULARITIES})
-        asked = _asked(form.fields)
-        with answering(request, switchboard, TRANSCRIPTION) as ours:
-            _check_model(asked.model, ours)
-            said, seconds = await recordings.answer(TRANSCRIPTION, ours.route, form.content, {})
-        return _response(asked, said, seconds, ours, ours.headers(x_call_id))
+        form = await forms.read(request, lists=transcription_form.LISTS)
+        asked = transcription_form.parse(form.fields)
+        async with AsyncExitStack() as stack:
+            ours = stack.enter_context(answering(request, switchboard, TRANSCRIPTION))
+            check_model(asked.model, ours)
+            able = await switchboard.abilities(ours.route)
+            transcription_form.check(asked, able)
+            recording = await stack.enter_async_context(recordings.opened(form.content))
+            _check_channels(asked, recording)
+            heard = Hearing(recordings, recording, asked, asked.wish(able), ours)
+            stack.push_async_callback(heard.close)
+            headers = ours.headers(x_call_id)
+            if asked.stream:
+                return events.Stream(heard.events(), stack.pop_all(), headers)
+            return await heard.response(headers)
 
     app.router.add_api_route(
         PATH,
         call,
         methods=["POST"],
-        response_model=Transcription | VerboseTranscription,
-        responses={**ERRORS, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        response_model=Transcription | VerboseTranscription | DiarizedTranscription,
+        responses={**ERRORS, 200: {"content": {kind: {"schema": {"type": "string"}} for kind in _TEXTS}}},
         summary="A recording's text, as OpenAI's clients ask for it",
         operation_id="audio_transcriptions",
         tags=["OpenAI-compatible"],
@@ -135,17 +61,10 @@ def add(app: FastAPI, switchboard: Switchboard, recordings: Recordings) -> None:
     )
 
 
-def _asked(fields: Mapping[str, list[str]]) -> TranscriptionForm:
-    """The fields, typed. Raises RequestValidationError that names each one that is wrong."""
-    values = {name: tuple(given) if name == GRANULARITIES else given[0] for name, given in fields.items()}
-    try:
-        return TranscriptionForm.model_validate(values)
-    except ValidationError as error:
-        found: list[Any] = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(found) from error
+_TEXTS = ("text/plain", *(kind for _, kind in SUBTITLES.values()), "text/event-stream")
 
 
-def _check_model(name: str, ours: Call) -> None:
+def check_model(name: str, ours: Call) -> None:
     """Raises UnknownName unless that is what answers."""
     route = ours.route
     known = (route.line, f"{route.line}@{route.version}", route.task)
@@ -159,56 +78,91 @@ def _check_model(name: str, ours: Call) -> None:
         )
 
 
-def _response(
-    asked: TranscriptionForm, said: Mapping[str, Any], seconds: float, ours: Call, headers: dict[str, str]
-) -> Response:
-    answer = said["answer"]
-    headers = {**headers, "X-Dialect": answer["dialect"], "X-Confidence": f"{said['confidence']:.4f}"}
-    if asked.language:
-        heard = answer["dialect"] in tags_of(asked.language)
-        headers["X-Language-Heard"] = "yes" if heard else "no"
-    if asked.response_format == "text":
-        return Response(answer["text"] + "\n", headers=headers, media_type="text/plain")
-    plain = Transcription(text=answer["text"])
-    body = plain if asked.response_format == "json" else _verbose(said, seconds, ours)
-    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+def _check_channels(asked: TranscriptionForm, recording: Recording) -> None:
+    if asked.response_format == "diarized_json" and len(recording.channels) < 2:
+        forms.refuse(
+            "value_error",
+            "response_format",
+            asked.response_format,
+            "a recording of two channels that differ: who speaks is told by the channel",
+        )
 
 
-def _verbose(said: Mapping[str, Any], seconds: float, ours: Call) -> VerboseTranscription:
-    answer = said["answer"]
-    return VerboseTranscription(
-        language=_languages()[answer["dialect"]],
-        duration=round(seconds, 3),
-        text=answer["text"],
-        segments=[_segment(number, each) for number, each in enumerate(answer["segments"])],
-        id=ours.id,
-        dialect=answer["dialect"],
-        confidence=said["confidence"],
-        provenance=ours.provenance,
-    )
+class Hearing:
+    """One recording, on its way to an answer."""
 
+    def __init__(
+        self, recordings: Recordings, recording: Recording, asked: TranscriptionForm, wish: Wish, ours: Call
+    ) -> None:
+        self._recordings, self._recording, self._asked, self._ours = recordings, recording, asked, ours
+        self._pieces = recordings.pieces(TRANSCRIPTION, ours.route, recording, wish=wish)
 
-def _segment(number: int, segment: Mapping[str, Any]) -> TranscriptionSegment:
-    content = segment["text"].encode()
-    return TranscriptionSegment(
-        id=number,
-        seek=round(segment["start_seconds"] * FRAMES_PER_SECOND),
-        start=segment["start_seconds"],
-        end=segment["end_seconds"],
-        text=segment["text"],
-        avg_logprob=math.log(max(segment["confidence"], SMALLEST_PROBABILITY)),
-        compression_ratio=round(len(content) / len(zlib.compress(content)), 3),
-        confidence=segment["confidence"],
-        channel=segment["channel"],
-    )
+    async def close(self) -> None:
+        """Give up what is not heard yet."""
+        await self._pieces.aclose()
 
+    async def response(self, headers: Mapping[str, str]) -> Response:
+        """The whole answer at once."""
+        pieces = [piece async for piece in self._pieces]
+        said = await self._recordings.in_writing(partial(stitch, TRANSCRIPTION, pieces))
+        shown = {**headers, "X-Dialect": said["answer"]["dialect"], "X-Confidence": f"{said['confidence']:.4f}"}
+        if wanted := self._asked.wanted_languages:
+            heard = any(said["answer"]["dialect"] in tags_of(language) for language in wanted)
+            shown["X-Language-Heard"] = "yes" if heard else "no"
+        if self._asked.response_format == "text":
+            return Response(said["answer"]["text"] + "\n", headers=shown, media_type="text/plain")
+        segments = await self._segments(pieces) if self._asked.shows_times else []
+        if written := SUBTITLES.get(self._asked.response_format):
+            return Response(written[0](segments), headers=shown, media_type=written[1])
+        body = self._body(said, pieces, segments).model_dump_json(exclude_none=True)
+        return Response(body, headers=shown, media_type="application/json")
 
-def tags_of(name: str) -> set[str]:
-    """The tags that a language or a dialect tag stands for: its own and those under it; none for an unknown one."""
-    spoken = LANGUAGES_OF_ISO_639_1.get(name, {name})
-    return {tag for tag, language in _languages().items() if language in spoken or f"{tag}-".startswith(f"{name}-")}
+    async def events(self) -> AsyncIterator[Mapping[str, Any]]:
+        """What each stretch adds, as soon as it and those before it are heard; then all of it."""
+        diarized, numbers = self._asked.response_format == "diarized_json", 0
+        pieces: list[Piece] = []
+        joined = Joined(str)
+        async for piece in self._pieces:
+            pieces.append(piece)
+            one = await self._recordings.in_writing(partial(stitch, TRANSCRIPTION, [piece]))
+            joined_piece = Piece(piece.channel, piece.start_seconds, piece.end_seconds, one)
+            delta = {"type": "transcript.text.delta", "delta": joined.add(joined_piece), **self._probabilities([piece])}
+            if delta["delta"] and not diarized:
+                yield delta
+            for segment in await self._segments([piece]) if diarized else []:
+                yield transcription_bodies.diarized_segment(numbers, segment).model_dump()
+                numbers += 1
+        said = await self._recordings.in_writing(partial(stitch, TRANSCRIPTION, pieces))
+        yield {
+            "type": "transcript.text.done",
+            "text": said["answer"]["text"],
+            **self._probabilities(pieces),
+            "id": self._ours.id,
+            "dialect": said["answer"]["dialect"],
+            "confidence": said["confidence"],
+            "provenance": self._ours.provenance.model_dump(),
+        }
 
+    def _body(self, said: Mapping[str, Any], pieces: Sequence[Piece], segments: Sequence[TimedSegment]) -> Body:
+        seconds = self._recording.seconds
+        if self._asked.response_format == "diarized_json":
+            return transcription_bodies.diarized(said, seconds, segments, self._ours)
+        if self._asked.response_format == "verbose_json":
+            wanted = self._asked.timestamp_granularities
+            return transcription_bodies.verbose(said, seconds, segments, wanted, self._ours)
+        return Transcription.model_validate(
+            {
+                "text": said["answer"]["text"],
+                "usage": transcription_bodies.usage(seconds),
+                **self._probabilities(pieces),
+            }
+        )
 
-def _languages() -> dict[str, str]:
-    """The ISO 639-3 language of every dialect tag."""
-    return {entry.tag: entry.language for entry in dialects.registry().dialects}
+    def _probabilities(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+        if not self._asked.include:
+            return {}
+        tokens = [token for piece in pieces for token in piece.said["tokens"]]
+        return {"logprobs": [each.model_dump() for each in transcription_bodies.probabilities(tokens)]}
+
+    async def _segments(self, pieces: Sequence[Piece]) -> list[TimedSegment]:
+        return await self._recordings.in_writing(partial(timed, pieces))

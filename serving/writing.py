@@ -11,6 +11,7 @@ from typing import Any
 from hotline.errors import HotlineError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
+from hotline.wishes import NOTHING, Wish
 from serving.chat_answers import Kind, TokenLogprob
 from serving.chat_request import ChatRequest
 from serving.replica import Options, Replica, plain
@@ -50,7 +51,7 @@ class WriterReplica(Replica):
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
 
-    async def answer(self, question: Input) -> dict[str, Any]:
+    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
         from hotline.families import generation, writer
         from serving.engines.plans import Plan, Token
@@ -64,7 +65,7 @@ class WriterReplica(Replica):
             tokens += pieces[0].tokens
         shares = [math.exp(token.logprob) for token in tokens]
         said: list[Answer] = list(writer.decode(model, [writer.state(model, [t.number for t in tokens], shares)]))
-        return plain(said[0])
+        return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:
         """`Begun`, then what is written as it is; an error that the caller should see ends it."""

@@ -16,6 +16,7 @@ from hotline.audio import Audio
 from hotline.errors import UnknownName
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
+from hotline.wishes import Abilities, Wish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,8 @@ class Family(Protocol):
     """What every family module offers. A Batch is a flat mapping of names to tensors, so that it can change device.
 
     A module may also offer `measure(model, inputs, targets) -> list[Size]`. One that can pack says `PACKS = True`, and
-    its `prepare` takes `packs`: for every sequence the numbers of the rows in it.
+    its `prepare` takes `packs`: for every sequence the numbers of the rows in it. One that can do more than answer says
+    so with `abilities(model) -> Abilities`, and does it with `decode_with(model, state, inputs, wishes)`.
     """
 
     def base_digest(self, options: Any) -> str | None:
@@ -124,10 +126,23 @@ def is_sound(given: Input) -> bool:
     return any(isinstance(getattr(given, name), Audio) for name in type(given).model_fields)
 
 
-def answer(family: Family, model: Any, inputs: Sequence[Input], batch_rows: int = 64) -> list[Answer]:
+def abilities(family: Family, model: Any) -> Abilities:
+    """What the model is able to do beside answering."""
+    found: Abilities = family.abilities(model) if hasattr(family, "abilities") else Abilities()
+    return found
+
+
+def answer(
+    family: Family,
+    model: Any,
+    inputs: Sequence[Input],
+    batch_rows: int = 64,
+    wishes: Sequence[Wish] | None = None,
+) -> list[Answer]:
     """Answers in the order of `inputs`: the one path that evaluation and the replicas both take.
 
-    Inputs of similar size share a batch, so that little is padded.
+    Inputs of similar size share a batch, so that little is padded. `wishes`, one for every input, are only for versions
+    that are able to fulfil them.
     """
     import torch
 
@@ -137,5 +152,20 @@ def answer(family: Family, model: Any, inputs: Sequence[Input], batch_rows: int 
         for start in range(0, len(inputs), batch_rows):
             numbers = order[start : start + batch_rows]
             batch = family.prepare(model, [inputs[number] for number in numbers])
-            answers |= dict(zip(numbers, family.decode(model, family.forward(model, batch)), strict=True))
+            answers |= dict(zip(numbers, _decoded(family, model, batch, inputs, numbers, wishes), strict=True))
     return [answers[number] for number in range(len(inputs))]
+
+
+def _decoded(
+    family: Any,
+    model: Any,
+    batch: Mapping[str, torch.Tensor],
+    inputs: Sequence[Input],
+    numbers: Sequence[int],
+    wishes: Sequence[Wish] | None,
+) -> Iterator[Answer]:
+    state = family.forward(model, batch)
+    wished = [wishes[number] for number in numbers] if wishes else []
+    if not any(wished):
+        return cast("Iterator[Answer]", family.decode(model, state))
+    return cast("Iterator[Answer]", family.decode_with(model, state, [inputs[n] for n in numbers], wished))

@@ -52,6 +52,11 @@ class Characters:
         """The text of that symbol; nothing for a reserved one."""
         return self.symbols[number - self.reserved].replace(WORD_START, " ") if number >= self.reserved else ""
 
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """Every character that can be written."""
+        return frozenset("".join(self.symbols).replace(WORD_START, " "))
+
     def described(self) -> dict[str, Any]:
         """What `restored` needs."""
         return {"symbols": self.symbols, "merges": self.merges}

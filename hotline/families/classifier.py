@@ -19,12 +19,14 @@ from torch.nn import functional
 
 from hotline.digests import canonical_json
 from hotline.errors import InputError, IntegrityError
+from hotline.families import choice
 from hotline.families.bases import base_digest as pretrained_digest
 from hotline.families.classifier_options import ClassifierOptions, NgramOptions
 from hotline.families.encoders import PretrainedEncoder
 from hotline.families.ngrams import NgramEncoder
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
+from hotline.wishes import Abilities, Wish
 
 WEIGHTS_FILE, OPTIONS_FILE, DECLARATION_FILE, ENCODER_FOLDER = (
     "model.safetensors",
@@ -140,6 +142,17 @@ def decode(model: Classifier, state: Tensor) -> Iterator[Answer]:
     for probabilities, leaves in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         ranked = [(model.targets[leaf], min(1.0, p)) for leaf, p in zip(leaves, probabilities, strict=True)]
         yield Answer.model_construct(target=ranked[0][0], confidence=ranked[0][1], alternatives=tuple(ranked[1:]))
+
+
+def abilities(model: Classifier) -> Abilities:
+    """Its leaves, among which a caller may have it choose."""
+    return Abilities(labels=model.tree.leaves)
+
+
+def decode_with(model: Classifier, state: Tensor, inputs: Sequence[Input], wishes: Sequence[Wish]) -> Iterator[Answer]:
+    """The same; where options are wished for, each of them with the sum of its leaves' probabilities, best first."""
+    for answer, scores_L, wish in zip(decode(model, state), state, wishes, strict=True):
+        yield choice.among(model.task, model.tree, scores_L, wish.options) if wish.options else answer
 
 
 def parameter_groups(model: Classifier, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -48,30 +48,31 @@ def beam(scores_LV: LogProbabilities, beams: int, blank: int = BLANK) -> list[tu
     prefixes: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # ends in blank, in a symbol
     for frame_V in scores_LV:
         grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [-math.inf, -math.inf])
-        likely = _likely(frame_V, beams, blank)
+        symbols = likely(frame_V, beams, blank)
         for prefix, (blank_end, symbol_end) in prefixes.items():
-            total = _sum(blank_end, symbol_end)
-            grown[prefix][0] = _sum(grown[prefix][0], total + float(frame_V[blank]))
+            total = log_sum(blank_end, symbol_end)
+            grown[prefix][0] = log_sum(grown[prefix][0], total + float(frame_V[blank]))
             last = prefix[-1] if prefix else None
             if last is not None:
-                grown[prefix][1] = _sum(grown[prefix][1], symbol_end + float(frame_V[last]))
-            for symbol in likely:
+                grown[prefix][1] = log_sum(grown[prefix][1], symbol_end + float(frame_V[last]))
+            for symbol in symbols:
                 longer = (*prefix, symbol)
                 before = blank_end if symbol == last else total
-                grown[longer][1] = _sum(grown[longer][1], before + float(frame_V[symbol]))
-        kept = sorted(grown.items(), key=lambda item: -_sum(*item[1]))[:beams]
+                grown[longer][1] = log_sum(grown[longer][1], before + float(frame_V[symbol]))
+        kept = sorted(grown.items(), key=lambda item: -log_sum(*item[1]))[:beams]
         prefixes = {prefix: (ends[0], ends[1]) for prefix, ends in kept if max(ends) > -math.inf}
-    ranked = [(prefix, _sum(*ends)) for prefix, ends in prefixes.items()]
+    ranked = [(prefix, log_sum(*ends)) for prefix, ends in prefixes.items()]
     return sorted(ranked, key=lambda item: -item[1])
 
 
-def _likely(frame_V: npt.NDArray[np.float32], beams: int, blank: int) -> list[int]:
+def likely(frame_V: npt.NDArray[np.float32], beams: int, blank: int) -> list[int]:
+    """The symbols by which a beam extends its prefixes at a frame."""
     count = min(len(frame_V), beams + 1)
     best: Any = np.argpartition(-frame_V, count - 1)[:count]
     return [int(symbol) for symbol in best if symbol != blank]
 
 
-def _sum(a: float, b: float) -> float:
+def log_sum(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     high, low = (a, b) if a > b else (b, a)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))

@@ -17,7 +17,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hotline.families import speech_features
 from hotline.families.characters import Characters
-from hotline.families.recognisers import IGNORED, Encoded, Heard, ctc_loss, padded, readings_of, reinitialise, trimmed
+from hotline.families.recognisers import (
+    IGNORED,
+    Encoded,
+    Expected,
+    Heard,
+    ctc_loss,
+    padded,
+    readings_of,
+    reinitialise,
+    trimmed,
+)
 from hotline.families.sequence_recogniser import generated, heard_of, sequence_logits, sequence_loss
 from hotline.families.speech_features import Wave
 from hotline.families.tokens import Tokens
@@ -66,6 +76,8 @@ class Pretrained(nn.Module):
 
 class PretrainedCtc(Pretrained):
     """wav2vec 2.0, HuBERT, Parakeet and their kin with a CTC head."""
+
+    spells = True
 
     def __init__(self, model: Any, extractor: Any, symbols: Characters | Tokens) -> None:
         super().__init__(model, extractor, symbols)
@@ -123,10 +135,13 @@ class PretrainedCtc(Pretrained):
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return {"scores_BLV": functional.log_softmax(self._logits(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}
 
-    def decode(self, state: Any, seconds: Sequence[float], beams: int) -> list[list[Heard]]:
+    def decode(
+        self, state: Any, seconds: Sequence[float], beams: int, expected: Sequence[Expected] | None = None
+    ) -> list[list[Heard]]:
+        scored = zip(trimmed(state), seconds, expected or [()] * len(seconds), strict=True)
         return [
-            readings_of(scores_LV, beams, self.blank, self.symbols.character, length / max(1, len(scores_LV)))
-            for scores_LV, length in zip(trimmed(state), seconds, strict=True)
+            readings_of(scores_LV, beams, self.blank, self.symbols.character, length / max(1, len(scores_LV)), words)
+            for scores_LV, length, words in scored
         ]
 
     def _logits(self, hidden_BLD: Tensor) -> Tensor:

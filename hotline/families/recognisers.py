@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hotline.families import ctc
+from hotline.families import ctc, hotwords
 from hotline.families.characters import Characters
 from hotline.families.speech_features import FRAME_SECONDS, LogMel, Wave
 from hotline.families.transcriber_options import Augmentation, CtcOptions
@@ -24,6 +24,8 @@ BATCH_MEMORY = 0.02
 """Of batch normalisation: a batch holds clips of one length, so that what is remembered must span many of them."""
 IGNORED = -100
 """Padding of target numbers."""
+Expected = Sequence[Sequence[int]]
+"""Hotwords as their symbols."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Recogniser(Protocol):
         """The state that `decode` reads: tensors only."""
 
     def decode(self, state: Any, seconds: Sequence[float], beams: int) -> list[list[Heard]]:
-        """For every clip its readings, best first."""
+        """For every clip its readings, best first; a CTC's takes the hotwords that are `expected`, too."""
 
 
 class CtcRecogniser(nn.Module):
     """FastConformer with a CTC head over characters, from scratch."""
+
+    spells = True  # frame by frame, so that it can be told words to listen for
 
     def __init__(self, options: CtcOptions, characters: Characters) -> None:
         super().__init__()
@@ -142,10 +146,13 @@ class CtcRecogniser(nn.Module):
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         return {"scores_BLV": functional.log_softmax(self.head(hidden_BLD).float(), dim=-1), "mask_BL": mask_BL}
 
-    def decode(self, state: Any, seconds: Sequence[float], beams: int) -> list[list[Heard]]:
+    def decode(
+        self, state: Any, seconds: Sequence[float], beams: int, expected: Sequence[Expected] | None = None
+    ) -> list[list[Heard]]:
+        scored = zip(trimmed(state), expected or [()] * len(seconds), strict=True)
         return [
-            readings_of(scores_LV, beams, ctc.BLANK, self.characters.character, self.output_seconds)
-            for scores_LV in trimmed(state)
+            readings_of(scores_LV, beams, ctc.BLANK, self.characters.character, self.output_seconds, words)
+            for scores_LV, words in scored
         ]
 
 
@@ -156,12 +163,22 @@ def trimmed(state: Any) -> list[ctc.LogProbabilities]:
 
 
 def readings_of(
-    scores_LV: ctc.LogProbabilities, beams: int, blank: int, character: Any, output_seconds: float
+    scores_LV: ctc.LogProbabilities,
+    beams: int,
+    blank: int,
+    character: Any,
+    output_seconds: float,
+    expected: Expected = (),
 ) -> list[Heard]:
-    """The best readings of one clip's CTC scores, and how sure they are per symbol.
+    """The best readings of one clip's CTC scores, and how sure they are per symbol; with `expected` words the best.
 
     Greedily that is the mean over the symbols' best frames; a beam knows the probability of the whole reading.
     """
+    if expected:
+        wide, words = max(beams, hotwords.BEAMS), hotwords.Hotwords(expected)
+        symbols, score = hotwords.beam(scores_LV, wide, words, blank)[0]
+        sure = math.exp(score / max(1, len(symbols)))
+        return [_heard(ctc.align(scores_LV, symbols, blank), character, output_seconds, sure)]
     if beams == 1:
         pieces = ctc.greedy(scores_LV, blank)
         return [_heard(pieces, character, output_seconds, confidence([piece.probability for piece in pieces]))]

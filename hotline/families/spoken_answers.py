@@ -43,6 +43,7 @@ def transcribed(task: Task, readings: Sequence[Heard], seconds: float, dialect: 
         target=target(best),
         confidence=min(1.0, best.confidence),
         alternatives=tuple((target(other), min(1.0, other.confidence)) for other in others),
+        tokens=tuple((piece[0], min(1.0, piece[3])) for piece in best.pieces),
     )
 
 

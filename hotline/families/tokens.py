@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Tokens:
         if token == self.delimiter:
             return " "
         return "" if number in self._special else token.replace(WORD_START, " ")
+
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """Every character that a CTC over these numbers can write."""
+        return frozenset("".join(self.character(number) for number in range(len(self.tokenizer))))
 
     def written(self, numbers: Sequence[int]) -> list[tuple[str, list[int]]]:
         """The text in pieces, each with the places of its numbers: a character may take several byte-level tokens."""

@@ -6,57 +6,30 @@ Legend: B clips, L outputs, D width, K dialects.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_model, save_model
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from hotline.audio import Audio
 from hotline.dialects import UNKNOWN
-from hotline.digests import canonical_json
-from hotline.errors import IntegrityError
-from hotline.families import merging, speech_features, spoken_answers
+from hotline.families import speech_features, spoken_answers, spoken_wishes
+from hotline.families.characters import Characters
 from hotline.families.hearing import refuse_deaf
-from hotline.families.recognisers import IGNORED
+from hotline.families.recognisers import IGNORED, Heard
+from hotline.families.transcriber_model import DECLARATION_FILE, Transcriber, load, save
 from hotline.families.transcriber_options import PretrainedSpeechOptions, TranscriberOptions
+from hotline.families.word_times import Aligner
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
+from hotline.wishes import Abilities, Wish
 
-WEIGHTS_FILE, MODEL_FILE, DECLARATION_FILE, BASE_FOLDER = "model.safetensors", "transcriber.json", "task.json", "base"
+__all__ = ["DECLARATION_FILE", "Transcriber", "load", "save"]
 TOLD_SHARE = 0.97
 """Of the validation clips that the dialect head gets right, the share that stays above its floor."""
-
-
-class Transcriber(nn.Module):
-    """A recogniser and a dialect head over the mean of its hidden states."""
-
-    dialect_floor: Tensor
-
-    def __init__(self, task: Task, options: TranscriberOptions, recogniser: Any, dialects: Sequence[str]) -> None:
-        super().__init__()
-        self.task, self.options, self.dialects = task, options, list(dialects)
-        self.recogniser: Any = recogniser
-        self.dialect_head = nn.Linear(recogniser.width, max(1, len(self.dialects)))
-        self.register_buffer("dialect_floor", torch.zeros(()))
-        self.adapter = getattr(options.root, "adapter", None)
-        """What the recogniser's layers carry and is not yet merged."""
-        self.base: str | None = None
-        self.report: merging.Report | None = None
-
-    @property
-    def audio_field(self) -> str:
-        return str(self.task.audio_field)
-
-    @property
-    def writes(self) -> bool:
-        """Whether the task wants the text."""
-        return "text" in self.task.target.model_fields
 
 
 def base_digest(options: TranscriberOptions) -> str | None:
@@ -82,52 +55,13 @@ def create(
     from hotline.families import making
 
     dialects = sorted({_dialect(target) for target in targets} - {UNKNOWN})
-    recogniser = making.fresh(options.root, [_text(target) for target in targets])
-    model = Transcriber(task, options, recogniser, dialects)
+    texts = [_text(target) for target in targets]
+    recogniser = making.fresh(options.root, texts)
+    model = Transcriber(task, options, recogniser, dialects, _aligner(task, options, recogniser, texts))
     refuse_deaf(model.recogniser)
     if model.adapter:
         model.base = base_digest(options)
     return model
-
-
-def save(model: Transcriber, folder: Path) -> None:
-    """model.safetensors, transcriber.json (options, characters, dialects), task.json, and a base's own files."""
-    from hotline.families import making
-
-    assert model.adapter is None, "an adapter is merged by `finish` before it is saved"
-    save_model(model, str(folder / WEIGHTS_FILE))  # a tensor that two layers share is written once
-    described = {
-        "options": model.options.model_dump(mode="json"),
-        "dialects": model.dialects,
-        "vocabulary": making.vocabulary(model.recogniser),
-    }
-    (folder / MODEL_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
-    (folder / DECLARATION_FILE).write_text(canonical_json(model.task.declaration()), encoding="utf-8")
-    making.save_base(model.recogniser, folder / BASE_FOLDER)
-    if model.report:
-        merging.save(model.report, folder)
-
-
-def load(folder: Path, task: Task) -> Transcriber:
-    """The saved transcriber, ready to answer any task of its input. Raises IntegrityError for another input."""
-    from hotline.families import making
-
-    declared = json.loads((folder / DECLARATION_FILE).read_text(encoding="utf-8"))
-    mine = json.loads(canonical_json(task.declaration()))
-    if declared["input"] != mine["input"] or (declared["task"] == task.name and declared != mine):
-        raise IntegrityError(
-            f"the model was made for another declaration of {declared['task']!r}",
-            where=str(folder / DECLARATION_FILE),
-            expected=f"the declaration of {task.name!r} in this version",
-            next="hotline train a recipe of this task again",
-        )
-    described = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-    options = TranscriberOptions.model_validate(described["options"])
-    recogniser = making.saved(options.root, described["vocabulary"], folder / BASE_FOLDER)
-    model = Transcriber(task, options, recogniser, described["dialects"])
-    model.adapter = None
-    load_model(model, folder / WEIGHTS_FILE)
-    return model.eval()
 
 
 def prepare(
@@ -151,11 +85,14 @@ def prepare(
         numbers = {tag: number for number, tag in enumerate(model.dialects)}
         batch["text_BU"] = recogniser.labels([_text(target) for target in targets])
         batch["dialect_B"] = torch.tensor([numbers.get(_dialect(target), IGNORED) for target in targets])
+        if model.aligner:
+            batch |= model.aligner.prepare(waves, [_text(target) for target in targets])
     return batch
 
 
 def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
-    """Loss of the text per symbol, plus the weighted cross entropy of the dialect where it is known.
+    """Loss of the text per symbol, plus the weighted cross entropy of the dialect where it is known, plus the loss of
+    the words' places where they are learnt.
 
     A task without a text learns the dialect alone. Every layer runs in every batch, whatever is known of its clips:
     ranks that share a layer's weights wait for one another there.
@@ -165,7 +102,8 @@ def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
     logits_BK, dialect_B = model.dialect_head(_mean(encoded.hidden_BLD, encoded.mask_BL)), batch["dialect_B"]
     known = (dialect_B != IGNORED).sum().clamp_min(1)
     dialect = functional.cross_entropy(logits_BK.float(), dialect_B, ignore_index=IGNORED, reduction="sum") / known
-    return text + model.options.root.dialect_weight * dialect if model.writes else 0.0 * text + dialect
+    places = model.aligner.loss(dict(batch)) if model.aligner else 0.0
+    return text + model.options.root.dialect_weight * dialect + places if model.writes else 0.0 * text + dialect
 
 
 def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
@@ -180,13 +118,31 @@ def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
 
 def decode(model: Transcriber, state: Any) -> Iterator[Answer]:
     """One answer per clip: the transcript, or the dialect's tag with the others as alternatives."""
+    return _decoded(model, state, [])
+
+
+def decode_with(model: Transcriber, state: Any, inputs: Sequence[Input], wishes: Sequence[Wish]) -> Iterator[Answer]:
+    """The same with hotwords, and with the times of words where they are wished for."""
+    return spoken_wishes.with_words(
+        model, _decoded(model, state, spoken_wishes.expected(model, wishes)), inputs, wishes
+    )
+
+
+def abilities(model: Transcriber) -> Abilities:
+    """Word times where they were learnt, hotwords in the characters of a CTC, and its dialects."""
+    return spoken_wishes.abilities(model)
+
+
+def _decoded(model: Transcriber, state: Any, expected: list[list[list[int]]]) -> Iterator[Answer]:
     floor = float(model.dialect_floor)
     ranked = [spoken_answers.ranked(model.dialects, row, floor) for row in state["dialect_BK"].tolist()]
     if not model.writes:
         yield from (spoken_answers.tagged(model.task, each) for each in ranked)
         return
     seconds = state["seconds_B"].tolist()
-    readings = model.recogniser.decode(state["text"], seconds, model.options.root.beams)
+    readings: list[list[Heard]] = model.recogniser.decode(
+        state["text"], seconds, model.options.root.beams, *([expected] if expected else [])
+    )
     for heard, length, dialects in zip(readings, seconds, ranked, strict=True):
         yield spoken_answers.transcribed(model.task, heard, length, dialects[0][0])
 
@@ -223,6 +179,12 @@ def finish(model: Transcriber, inputs: Sequence[Input], targets: Sequence[Target
     if sure:
         model.dialect_floor.fill_(float(np.quantile(sure, 1 - TOLD_SHARE)))
     return figures | {"validation/dialect_floor": float(model.dialect_floor)}
+
+
+def _aligner(task: Task, options: TranscriberOptions, recogniser: Any, texts: Sequence[str]) -> Aligner | None:
+    if not options.root.word_times or "text" not in task.target.model_fields:
+        return None
+    return Aligner(recogniser.sample_rate_hz, Characters.of(texts, pieces=options.root.pieces))
 
 
 def _mean(hidden_BLD: Tensor, mask_BL: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ class _Common(_Section):
     """Pieces of Latin words in the vocabulary, beside the characters."""
     dialect_weight: Annotated[float, Field(ge=0)] = 0.3
     """Of the dialect's cross entropy beside the text's loss."""
+    word_times: bool = False
+    """Learn beside the recogniser where in the sound its words lie; without it no word carries a time."""
 
 
 class CtcOptions(_Common):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotline.cost_scores import gpu_memory_gib, latency, latency_p50, memory_gib, rtf
+from hotline.costs import Cost
 from hotline.scores import Score
-from hotline.task import Answer, Cost, Target
+from hotline.task import Answer, Target
 
 few = settings(max_examples=60, deadline=None)
 

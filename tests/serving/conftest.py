@@ -69,7 +69,11 @@ class Site:
         sizes = {"width": 32, "layers": 1, "heads": 2, "stem_channels": 8}
         torch.manual_seed(number)
         model = transcriber.create(
-            TranscriberOptions.model_validate({"architecture": "ctc", **sizes}), SPEECH[0], None, inputs, targets
+            TranscriberOptions.model_validate({"architecture": "ctc", "word_times": True, **sizes}),
+            SPEECH[0],
+            None,
+            inputs,
+            targets,
         )
         folder = self.settings.state / f"made-speech-{number}"
         folder.mkdir(parents=True)

@@ -133,13 +133,17 @@ def test_openais_client_gets_segments_the_dialect_and_the_provenance(
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
-        ("response_format", "srt", "'json', 'text' or 'verbose_json'"),
+        ("response_format", "docx", "'json', 'text', 'srt', 'verbose_json', 'vtt' or 'diarized_json'"),
         ("language", "tlh", "cmn"),
+        ("language", "wuu", "what this version can hear: cmn, en, yue-hongkong"),
         ("temperature", 0.7, "less than or equal to 0"),
-        ("prompt", "路灯", "only declared fields"),
-        ("stream", True, "only declared fields"),
-        ("timestamp_granularities", ["word"], "'segment'"),
+        ("prompt", "鎏", "characters that this version can write"),
+        ("include", ["words"], "'logprobs'"),
+        ("known_speaker_names", ["agent"], "only declared fields"),
+        ("chunking_strategy", {"type": "server_vad"}, "only declared fields"),
+        ("timestamp_granularities", ["sentence"], "'word' or 'segment'"),
         ("timestamp_granularities", ["segment"], "verbose_json"),
+        ("response_format", "diarized_json", "two channels"),
     ],
 )
 def test_what_a_version_cannot_do_is_refused_to_openais_client_by_name(
@@ -332,7 +336,14 @@ def test_the_openapi_document_shows_the_forms(http: httpx.Client) -> None:
         assert form["properties"]["file"]["format"] == "binary"
         assert form["additionalProperties"] is False
         assert "file" in form["required"]
-    assert form["properties"]["response_format"]["enum"] == ["json", "text", "verbose_json"]
+    assert form["properties"]["response_format"]["enum"] == [
+        "json",
+        "text",
+        "srt",
+        "verbose_json",
+        "vtt",
+        "diarized_json",
+    ]
     assert "text/plain" in paths[OPENAI_PATH]["post"]["responses"]["200"]["content"]
 
 
