@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hotline.errors import HotlineError
 from hotline.settings import Settings
@@ -15,6 +15,9 @@ from hotline.wishes import NOTHING, Wish
 from serving.chat_answers import Kind, TokenLogprob
 from serving.chat_request import ChatRequest
 from serving.replica import Options, Replica, plain
+
+if TYPE_CHECKING:
+    from serving.engines.continuous import Continuous
 
 
 @dataclass(frozen=True)
@@ -38,33 +41,44 @@ class News:
     closed: bool
 
 
+def engine(model: Any, options: Options) -> Continuous:
+    """What writes for many callers at once with that writer."""
+    from serving.engines.continuous import Bounds, Continuous
+
+    bounds = Bounds(rows=options.batch_rows, waiting=options.waiting, cache_bytes=options.cache_bytes)
+    return Continuous(model, bounds)
+
+
+async def written(engine: Continuous, model: Any, question: Input) -> tuple[list[int], float]:
+    """What the writer's `decode` reads, as its `forward` makes it: the answer's tokens, and how sure it is of them."""
+    from hotline.families import generation, writer
+    from serving.engines.plans import Plan, Token
+
+    [prompt] = writer.asked(await asyncio.to_thread(writer.prepare, model, [question]))
+    sampling = model.options.root.sampling
+    plan = Plan(prompt, model.chat.limits, sampling, generation.draw(sampling.seed, prompt) if sampling else None)
+    tokens: list[Token] = []
+    async for pieces in engine.write([plan]):
+        tokens += pieces[0].tokens
+    return writer.state(model, [token.number for token in tokens], [math.exp(token.logprob) for token in tokens])
+
+
 class WriterReplica(Replica):
     """Answers one task, and chats, with one version."""
 
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         super()._start(settings, task, entry, options)
         from serving.chat_plans import Planner
-        from serving.engines.continuous import Bounds, Continuous
 
-        bounds = Bounds(rows=options.batch_rows, waiting=options.waiting, cache_bytes=options.cache_bytes)
-        self._engine, self._planner = Continuous(self._model, bounds), Planner(self._model)
+        self._engine, self._planner = engine(self._model, options), Planner(self._model)
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
 
     async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
-        from hotline.families import generation, writer
-        from serving.engines.plans import Plan, Token
+        from hotline.families import writer
 
-        model = self._model
-        [prompt] = writer.asked(await asyncio.to_thread(writer.prepare, model, [question]))
-        sampling = model.options.root.sampling
-        plan = Plan(prompt, model.chat.limits, sampling, generation.draw(sampling.seed, prompt) if sampling else None)
-        tokens: list[Token] = []
-        async for pieces in self._engine.write([plan]):
-            tokens += pieces[0].tokens
-        shares = [math.exp(token.logprob) for token in tokens]
-        said: list[Answer] = list(writer.decode(model, [writer.state(model, [t.number for t in tokens], shares)]))
+        said: list[Answer] = list(writer.decode(self._model, [await written(self._engine, self._model, question)]))
         return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:
