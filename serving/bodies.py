@@ -100,6 +100,7 @@ class ListedModel(Body):
     digest: str
     verdict: str
     profile: Profile
+    engine: str = Field(description="`in process`, or `upstream`: a server that we started from the verified files")
 
 
 class ModelList(Body):

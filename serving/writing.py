@@ -6,18 +6,22 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hotline.errors import HotlineError
+from hotline import policy, registry
+from hotline.errors import HotlineError, RefusedError
+from hotline.policy import Upstream
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
 from serving.chat_answers import Kind, TokenLogprob
 from serving.chat_request import ChatRequest
-from serving.replica import Options, Replica, plain
+from serving.replica import Options, Replica, plain, private_copy
 
 if TYPE_CHECKING:
     from serving.engines.continuous import Continuous
+    from serving.engines.upstream import UpstreamEngine
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def engine(model: Any, options: Options) -> Continuous:
     return Continuous(model, bounds)
 
 
-async def written(engine: Continuous, model: Any, question: Input) -> tuple[list[int], float]:
+async def written(engine: Continuous | UpstreamEngine, model: Any, question: Input) -> tuple[list[int], float]:
     """What the writer's `decode` reads, as its `forward` makes it: the answer's tokens, and how sure it is of them."""
     from hotline.families import generation, writer
     from serving.engines.plans import Plan, Token
@@ -66,13 +70,43 @@ async def written(engine: Continuous, model: Any, question: Input) -> tuple[list
 class WriterReplica(Replica):
     """Answers one task, and chats, with one version."""
 
+    _engine: Continuous | UpstreamEngine
+
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         super()._start(settings, task, entry, options)
         from serving.chat_plans import Planner
 
-        self._engine, self._planner = engine(self._model, options), Planner(self._model)
+        upstream = policy.load(settings.workspace).upstream_of(task.name)
+        self._engine = self._launched(settings, upstream) if upstream else engine(self._model, options)
+        self._planner = Planner(self._model)
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
+
+    def _launched(self, settings: Settings, upstream: Upstream) -> UpstreamEngine:
+        """A server on a private copy of the version, which is checked again whenever the server is started again."""
+        from hotline.families.writer import CHECKPOINT_FOLDER
+        from serving.engines.launched import Server
+        from serving.engines.upstream import UpstreamEngine
+
+        whole = self._model.adapter is None
+        if not whole or self._model.options.root.sampling is not None:
+            raise RefusedError(
+                "an upstream server cannot write for this version",
+                where="upstream in policy/site.yaml",
+                found="answers that were judged as drawn" if whole else "an adapter that is not merged",
+                expected="whole weights and the likeliest answer",
+                next="take its task out of upstream.tasks",
+            )
+        self._copy, address = private_copy(settings, self._warrant.model), self._warrant.model
+        folder = Path(self._copy.name)
+        server = Server(upstream, folder / CHECKPOINT_FOLDER, lambda: registry.check(folder, address))
+        return UpstreamEngine(self._model, server, str(folder / CHECKPOINT_FOLDER))
+
+    def __del__(self) -> None:
+        """Ray Serve calls it when the replica ends."""
+        if hasattr(self, "_copy"):
+            self._engine.stop()
+            self._copy.cleanup()
 
     async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
