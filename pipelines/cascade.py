@@ -23,14 +23,25 @@ _LINE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def register(
-    settings: Settings, small: str, large: str, threshold: float, name: str | None = None, task: str | None = None
+    settings: Settings,
+    small: str,
+    large: str,
+    threshold: float | None = None,
+    name: str | None = None,
+    task: str | None = None,
+    *,
+    share: float | None = None,
 ) -> ModelAddress:
     """The cascade of two registered versions, given as LINE@VERSION, as a candidate of its own.
 
-    The same parts and threshold give back the same version. Raises UnknownName for a version that there is not,
-    RefusedError when the parts are no classifier and writer of one declared task, IntegrityError for bytes that differ,
-    InputError for a threshold that is no probability and a name that is no line's.
+    In place of a threshold, `share` has it set so that on the classifier's validation split at most that share of rows
+    is asked of the writer. The same parts and threshold give back the same version.
+    Raises UnknownName for a version that there is not, RefusedError when the parts are no classifier and writer of one
+    declared task, IntegrityError for bytes that differ, InputError for a threshold that is no probability, for none or
+    two, and for a name that is no line's.
     """
+    if (threshold is None) == (share is None):
+        raise InputError("a cascade needs one of a threshold and a share", expected="--threshold T, or --share S")
     client = registry.connect(settings.tracking_uri)
     parts = {role: _found(client, named) for role, named in (("small", small), ("large", large))}
     line = _line(name, parts)
@@ -39,6 +50,8 @@ def register(
     promised = _task(task, parts)
     for role, family in (("small", "classifier"), ("large", "writer")):
         _refuse_other(promised, family, parts[role][1], lineages[role])
+    if threshold is None:
+        threshold = _threshold(settings, promised, folders["small"], lineages["small"], float(share or 0.0))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         lineage = _assembled(folder, folders, threshold, promised, parts, lineages)
@@ -106,6 +119,19 @@ def _refuse_other(task: Task, family: str, address: ModelAddress, lineage: Linea
             expected=expected[:12],
             next=f"hotline train {address.line}",
         )
+
+
+def _threshold(settings: Settings, task: Task, folder: Path, lineage: Lineage, share: float) -> float:
+    """Below it lie the confidences of at most that share of the rows that the classifier was validated on."""
+    from data.store import open_snapshot
+
+    if not 0 <= share <= 1:
+        raise InputError("the share is one of rows", found=share, expected="0 to 1")
+    rows = open_snapshot(settings, task, lineage.snapshot).rows("validation")
+    family, model = families.load(folder, task)
+    confidences = sorted(answer.confidence for answer in families.answer(family, model, rows.inputs))
+    asked = int(share * len(confidences))
+    return confidences[asked] if asked < len(confidences) else 1.0
 
 
 def _assembled(

@@ -17,7 +17,12 @@ def add_to(app: typer.Typer) -> None:
 def cascade(
     small: Annotated[str, typer.Argument(help="The classifier that answers first, as LINE@VERSION.")],
     large: Annotated[str, typer.Argument(help="The writer that is asked where it is not sure, as LINE@VERSION.")],
-    threshold: Annotated[float, typer.Option(help="Below this confidence of the classifier the writer is asked.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="Below this confidence of the classifier the writer is asked.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Or: at most this share of validation rows is asked of the writer.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The line to register under; default: SMALL-with-LARGE.")] = None,
     task: Annotated[str | None, typer.Option(help="The task, when both answer several.")] = None,
     json: Json = False,
@@ -26,7 +31,7 @@ def cascade(
     from hotline import settings
     from pipelines.cascade import register
 
-    address = register(settings.load(), small, large, threshold, name, task)
+    address = register(settings.load(), small, large, threshold, name, task, share=share)
     if json:
         output.as_json(address.model_dump(mode="json"))
         return

@@ -17,6 +17,7 @@ from evaluation.gate import judge
 from evaluation.verify_version import verify_version
 from hotline import families, registry
 from hotline.errors import InputError, RefusedError, UnknownName
+from hotline.families import cascade
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.task import Task
@@ -96,6 +97,23 @@ def test_a_writer_of_the_task_is_judged_as_a_version_of_its_own(
 ) -> None:
     _, verdict = judge(site, easy, writer, progress=False)
     assert (verdict.outcome, verdict.parts, verdict.evidence.lineage.family) == ("failed", {}, "writer")
+
+
+def test_a_share_of_validation_rows_sets_the_threshold(
+    site: Settings, candidate: ModelAddress, writer: ModelAddress
+) -> None:
+    made = register(site, named(candidate), named(writer), name="share", share=0.1)
+    family, model = families.load(registry.fetch(registry.connect(site.tracking_uri), made, site.verified), TASK)
+    inputs = open_snapshot(site, TASK).rows("validation").inputs
+    asked = [
+        not cascade.is_sure(model, quick) for quick in families.answer(families.find("classifier"), model.small, inputs)
+    ]
+    assert family is families.find("cascade")
+    assert 0.05 < sum(asked) / len(asked) <= 0.11
+    with pytest.raises(InputError, match="one of a threshold and a share"):
+        register(site, named(candidate), named(writer), 0.5, share=0.1)
+    with pytest.raises(InputError, match="one of a threshold and a share"):
+        register(site, named(candidate), named(writer))
 
 
 def test_what_is_no_classifier_and_writer_of_one_task_is_refused(
