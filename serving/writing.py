@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from hotline.errors import HotlineError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
 from serving.chat_answers import Kind, TokenLogprob
 from serving.chat_request import ChatRequest
-from serving.replica import Options, Replica, plain
+from serving.replica import Options, Replica, no_answer, plain
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class WriterReplica(Replica):
         async for pieces in self._engine.write([plan]):
             tokens += pieces[0].tokens
         shares = [math.exp(token.logprob) for token in tokens]
-        said: list[Answer] = list(writer.decode(model, [writer.state(model, [t.number for t in tokens], shares)]))
+        try:
+            said: list[Answer] = list(writer.decode(model, [writer.state(model, [t.number for t in tokens], shares)]))
+        except ValidationError:
+            raise no_answer(self._task) from None  # its text has what the model wrote
         return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:
