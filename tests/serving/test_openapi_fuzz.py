@@ -14,6 +14,7 @@ import pytest
 
 from hotline.tasks import TASKS
 
+LABELS = ["城乡建设/市政/路灯", "交通", "环保/噪音"]
 SETTINGS = """
 seed = 7
 hooks = "{hooks}"
@@ -47,12 +48,17 @@ def document(endpoint: str) -> dict[str, Any]:
     asked["properties"]["max_completion_tokens"] = {"type": "integer", "minimum": 1, "maximum": 12}
     asked["required"].append("max_completion_tokens")  # this writer seldom ends by itself
     form["properties"]["model"] = {"enum": ["speech", "speech@1", "transcription"]}
-    schemas["Question"]["properties"]["task"] = {"enum": ["ticket_category"]}
-    for path, methods in paths.items():
-        if path != "/v1/jobs" and "multipart/form-data" in methods.get("post", {}).get("requestBody", {}).get(
-            "content", {}
-        ):
-            _form(methods)["properties"]["file"]["format"] = "recording"
+    # two fields that say the same, or fields of another kind of question, are refused together
+    del asked["properties"]["max_tokens"], form["properties"]["language"]
+    form["properties"]["languages[]"]["items"] = {"enum": ["zh", "yue", "en"]}
+    question = schemas["Question"]
+    question["required"].append("options")
+    question["properties"] = {
+        "task": {"enum": ["ticket_category"]},
+        "kind": {"enum": ["choice"]},
+        "input": {"$ref": "#/components/schemas/TicketText"},
+        "options": {"type": "array", "items": {"enum": LABELS}, "minItems": 1, "uniqueItems": True},
+    }
     return {**found, "paths": paths}
 
 
