@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,30 +13,9 @@ from hotline.errors import HotlineError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
-from serving.chat_answers import Kind, TokenLogprob
+from serving.chat_news import Begun, News
 from serving.chat_request import ChatRequest
 from serving.replica import Options, Replica, no_answer, plain
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A chat request will be answered."""
-
-    prompt_tokens: int
-    prompt: Kind
-    decoding: Kind
-
-
-@dataclass(frozen=True)
-class News:
-    """What one choice gained."""
-
-    choice: int
-    text: str
-    tokens: int
-    logprobs: tuple[TokenLogprob, ...] | None
-    finish: str | None
-    closed: bool
 
 
 class WriterReplica(Replica):
