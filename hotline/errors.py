@@ -3,6 +3,7 @@
 HotlineError
 ├── InputError              a file, a row or a request is not what the task declares
 │   ├── TooLarge            a body, a text or a table over the site's limit
+│   ├── NoAnswer            what a version wrote to this input is nothing that its task allows
 │   └── UnknownName         a task, recipe, corpus, snapshot or version nobody declared
 ├── ContractError           rows break the corpus contract; nothing was stored
 ├── RecipeError             a recipe has unknown keys or impossible values; all of them are listed
@@ -60,6 +61,10 @@ class InputError(HotlineError):
 
 class TooLarge(InputError):
     http_status, code = 413, "too_large"
+
+
+class NoAnswer(InputError):
+    code = "no_answer"
 
 
 class UnknownName(InputError):

@@ -24,9 +24,9 @@ from serving.chat_answers import (
     ToolDelta,
     Usage,
 )
+from serving.chat_news import News
 from serving.chat_request import ChatRequest
 from serving.tool_calls import ChosenCalls, ForcedCall
-from serving.writing import News
 
 
 class Written:

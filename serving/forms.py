@@ -16,6 +16,8 @@ from serving.strict import MAX_NAME_CHARACTERS, check_media_type
 
 FILE_FIELD = "file"
 MAX_FIELDS = 20
+MAX_LISTED = 400
+"""Values, all of them together, of fields that may be given more than once."""
 MAX_FIELD_BYTES = 64 * 1024
 FILE_SCHEMA = {"type": "string", "format": "binary", "description": "A recording: wav, flac, ogg (opus, vorbis), mp3"}
 
@@ -38,9 +40,11 @@ async def read(request: Request, lists: Iterable[str] = ()) -> Form:
     Raises WrongMediaType, BrokenForm, and RequestValidationError for a missing file or a field that occurs twice.
     """
     check_media_type(request, "multipart/form-data")
+    repeated = set(lists)
+    most = MAX_FIELDS + (MAX_LISTED if repeated else 0)
     try:
-        async with request.form(max_files=MAX_FIELDS, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as parts:
-            return await _checked(parts.multi_items(), set(lists))
+        async with request.form(max_files=MAX_FIELDS, max_fields=most, max_part_size=MAX_FIELD_BYTES) as parts:
+            return await _checked(parts.multi_items(), repeated)
     except HTTPException as error:
         raise BrokenForm(
             "the form cannot be read",
@@ -91,7 +95,7 @@ def described(
     schema: dict[str, Any], file_field: str | None = None, file: str = FILE_SCHEMA["description"]
 ) -> dict[str, Any]:
     """The request body for the OpenAPI page: that schema with a binary `file` beside or in place of `file_field`."""
-    others = {name: each for name, each in schema.get("properties", {}).items() if name != file_field}
+    others = {name: _written(each) for name, each in schema.get("properties", {}).items() if name != file_field}
     required = [name for name in schema.get("required", []) if name in others]
     shown = {
         "type": "object",
@@ -100,3 +104,11 @@ def described(
         "required": [FILE_FIELD, *required],
     }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": shown}}}}
+
+
+def _written(field: dict[str, Any]) -> dict[str, Any]:
+    """A field's schema as a form has it: what is not given is left out, there is no null."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return field
+    return {name: each for name, each in {**field, **kinds[0]}.items() if name not in ("anyOf", "default")}

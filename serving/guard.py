@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hotline import requests
@@ -145,16 +146,23 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     ours, path = request_id(request.scope), request.url.path[:MAX_NAME_CHARACTERS]
     if error.status_code == 404:
         return failure(UnknownName("there is no such address", where=path, next="see /docs"), ours)
+    headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
     body = Problem(
         code="method_not_allowed" if error.status_code == 405 else "bad_request",
         message="this address does not take that method" if error.status_code == 405 else "the request is not valid",
         where=path,
         found=request.method[:MAX_NAME_CHARACTERS],
-        expected=(error.headers or {}).get("Allow"),
+        expected=headers.get("Allow"),
         next="see /docs",
         request_id=ours,
     )
-    return answer(ErrorBody(error=body), error.status_code, dict(error.headers or {}))
+    return answer(ErrorBody(error=body), error.status_code, headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the address takes; the router itself names those of the first route that has it."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

@@ -11,11 +11,13 @@ from starlette.responses import FileResponse
 from hotline.errors import RefusedError
 from hotline.tasks import find
 from serving import forms
+from serving.bodies import ErrorBody
 from serving.bulk import Job, Jobs
 from serving.calls import ERRORS
 from serving.strict import MAX_NAME_CHARACTERS
 
 PATH = "/v1/jobs"
+LINES = "application/x-ndjson"
 FORM = {
     "type": "object",
     "properties": {"task": {"type": "string", "description": "A task whose input is JSON"}},
@@ -49,7 +51,12 @@ def add(app: FastAPI, bulk: Jobs) -> None:
     @app.get(
         f"{PATH}/{{job}}/result",
         summary="A line for every line of the table, in order",
-        responses=ERRORS,
+        response_class=Response,
+        responses={
+            **ERRORS,
+            200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "An answer or an error a line"},
+            409: {"model": ErrorBody, "description": "The job is not done yet"},
+        },
         tags=["jobs"],
     )
     async def result(job: str) -> Response:
@@ -58,7 +65,7 @@ def add(app: FastAPI, bulk: Jobs) -> None:
             raise RefusedError(
                 "the job is not done yet", found=f"{found.done} of {found.lines} lines", next=f"GET {PATH}/{{id}}"
             )
-        return FileResponse(bulk.result(job), media_type="application/x-ndjson")
+        return FileResponse(bulk.result(job), media_type=LINES)
 
     @app.delete(
         f"{PATH}/{{job}}",

@@ -12,9 +12,11 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from hotline.errors import UnknownName
 from hotline.task import Task
 from hotline.tasks import TASKS
 from serving.bodies import (
+    ErrorBody,
     ListedModel,
     ListedTask,
     Liveness,
@@ -25,7 +27,9 @@ from serving.bodies import (
     TaskList,
     TaskLoad,
 )
+from serving.calls import names
 from serving.routes import Route, RouteMap
+from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import SILENCE_SECONDS, Switchboard
 
 PAGE = "/docs"
@@ -45,6 +49,18 @@ def add_listings(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/models", tags=["listings"], summary="The versions that answer, in the shape of OpenAI's list")
     async def models() -> ModelList:
         return ModelList(data=[_listed_model(route) for route in switchboard.map.routes.values()])
+
+    @app.get("/v1/models/{model}", tags=["listings"], summary="One of them", responses={404: {"model": ErrorBody}})
+    async def one_model(model: str) -> ListedModel:
+        found = [route for route in switchboard.map.routes.values() if model in names(route)]
+        if not found:
+            raise UnknownName(
+                "no such model answers here",
+                where=model[:MAX_NAME_CHARACTERS],
+                expected="a line, line@version, or a task",
+                next="GET /v1/models",
+            )
+        return _listed_model(found[0])
 
     @app.get("/v1/load", tags=["listings"], summary="How busy this ingress is, per task")
     async def load() -> LoadList:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import serve
 
 from hotline import digests, families, policy, registry, tasks, voice_activity
 from hotline.audio import Audio
-from hotline.errors import HotlineError, IntegrityError
+from hotline.errors import HotlineError, IntegrityError, NoAnswer
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
@@ -119,9 +119,11 @@ class Replica:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
         try:
             return list(self._answers(calls))
-        except Exception:
+        except Exception as error:
             if len(calls) > 1:
                 return [reply for call in calls for reply in self._each([call])]
+            if isinstance(error, ValidationError):
+                return [no_answer(self._task)]
             log.exception("an input could not be answered")
             return [RuntimeError("the model could not answer this input")]
 
@@ -168,6 +170,15 @@ def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
             for target, confidence in answer.alternatives
         ],
     }
+
+
+def no_answer(task: Task) -> NoAnswer:
+    """What a caller hears when the version wrote nothing that the task allows; asking again changes nothing."""
+    return NoAnswer(
+        f"this version finds no answer to this input that {task.name} allows",
+        where="body",
+        next="put the input in other words; the same input is answered the same",
+    )
 
 
 def verify(settings: Settings, task: Task, entry: int) -> Warrant:

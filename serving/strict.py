@@ -45,11 +45,16 @@ class StrictRequest(Request):
 def read_json(content: bytes) -> Any:
     """The value. Raises BrokenJson."""
     try:
-        return json.loads(
+        value = json.loads(
             content.decode("utf-8"), parse_constant=_not_a_number, parse_float=_finite, object_pairs_hook=_no_key_twice
         )
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no character
+        return value
     except RecursionError as error:
         raise _broken("nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise _broken("half a surrogate pair") from error
     except UnicodeDecodeError as error:
         raise _broken(f"byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:

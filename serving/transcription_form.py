@@ -7,8 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from hotline import dialects
 from hotline.wishes import Abilities, Wish
@@ -24,6 +32,16 @@ LANGUAGES_OF_ISO_639_1 = {
 _BETWEEN_KEYWORDS = re.compile(r"[,，、;；。.!！?？:：\r\n\t]+")
 
 
+class KnownLanguage:
+    """Marks a text that is a tag of the dialect registry, the beginning of one, or a language."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_known_language, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": _known_languages()}
+
+
 def _known_language(value: str) -> str:
     if not tags_of(value):
         raise PydanticCustomError(
@@ -34,7 +52,14 @@ def _known_language(value: str) -> str:
     return value
 
 
-Language = Annotated[str, BeforeValidator(_known_language)]
+def _known_languages() -> list[str]:
+    """Everything that `tags_of` finds tags for."""
+    parts = [tag.split("-") for tag in languages()]
+    beginnings = {"-".join(part[: length + 1]) for part in parts for length in range(len(part))}
+    return sorted({*LANGUAGES_OF_ISO_639_1, *languages().values(), *beginnings})
+
+
+Language = Annotated[str, KnownLanguage()]
 Keyword = Annotated[str, Field(min_length=1, max_length=MAX_KEYWORD_CHARACTERS)]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from hotline import policy, registry
 from hotline.errors import HotlineError, RefusedError
@@ -15,34 +16,13 @@ from hotline.policy import Upstream
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
-from serving.chat_answers import Kind, TokenLogprob
+from serving.chat_news import Begun, News
 from serving.chat_request import ChatRequest
-from serving.replica import Options, Replica, plain, private_copy
+from serving.replica import Options, Replica, no_answer, plain, private_copy
 
 if TYPE_CHECKING:
     from serving.engines.continuous import Continuous
     from serving.engines.upstream import UpstreamEngine
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A chat request will be answered."""
-
-    prompt_tokens: int
-    prompt: Kind
-    decoding: Kind
-
-
-@dataclass(frozen=True)
-class News:
-    """What one choice gained."""
-
-    choice: int
-    text: str
-    tokens: int
-    logprobs: tuple[TokenLogprob, ...] | None
-    finish: str | None
-    closed: bool
 
 
 def engine(model: Any, options: Options) -> Continuous:
@@ -112,7 +92,11 @@ class WriterReplica(Replica):
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
         from hotline.families import writer
 
-        said: list[Answer] = list(writer.decode(self._model, [await written(self._engine, self._model, question)]))
+        state = await written(self._engine, self._model, question)
+        try:
+            said: list[Answer] = list(writer.decode(self._model, [state]))
+        except ValidationError:
+            raise no_answer(self._task) from None  # its text has what the model wrote
         return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:

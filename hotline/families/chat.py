@@ -34,7 +34,7 @@ class Chat:
         self.end = int(tokenizer.eos_token_id)
         self.ends = sorted({self.end, *ends})
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
-        self._marks = Marks({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
+        self._marks = Marks({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, normaliser(tokenizer))
         self.prompt_tokens, self.answer_tokens = max_tokens - max_answer_tokens, max_answer_tokens
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
@@ -158,14 +158,24 @@ class Chat:
 class Marks:
     """Texts that a tokenizer reads as tokens of their own, such as the ends of turns."""
 
-    def __init__(self, marks: Iterable[str]) -> None:
-        self._ends: dict[str, list[str]] = {}
+    def __init__(self, marks: Iterable[str], normalised: Callable[[str], str] = str) -> None:
+        self._normalised, self._ends = normalised, dict[str, list[str]]()
         for mark in filter(None, marks):
             self._ends.setdefault(mark[-1], []).append(mark)
 
     def dropped(self, text: str) -> str:
-        """The text without any mark, also without those that appear when one within them is dropped."""
-        if not any(mark in text for marks in self._ends.values() for mark in marks):
+        """The text without any mark, also without those that appear when one within them is dropped, or when the
+        tokenizer normalises the text: ＜｜im_end｜＞ is a mark to some."""
+        text = self._without(text)
+        while self._holds(normal := self._normalised(text)):
+            text = self._without(normal)
+        return text
+
+    def _holds(self, text: str) -> bool:
+        return any(mark in text for marks in self._ends.values() for mark in marks)
+
+    def _without(self, text: str) -> str:
+        if not self._holds(text):
             return text
         kept: list[str] = []
         for character in text:
@@ -183,6 +193,12 @@ class Marks:
         if isinstance(value, Mapping):
             return {self.dropped(str(name)): self.dropped_within(each) for name, each in value.items()}
         return [self.dropped_within(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def normaliser(tokenizer: Any) -> Callable[[str], str]:
+    """What the tokenizer does to a text before it looks for tokens in it."""
+    found = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    return found.normalize_str if found else str
 
 
 def written_field(task: Task) -> str:

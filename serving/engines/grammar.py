@@ -7,6 +7,7 @@ Legend: V vocabulary.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,8 @@ SLACK = 64
 """Tokens left, beside twice the shortest way to the end, below which every step is checked."""
 LOOKED_AT = 500
 """Subschemas that are tried to find the one that is refused."""
+LOOK_SECONDS = 1.0
+"""How long they are tried: each part of an exponential schema may take as long as the whole."""
 WITHIN = ("properties", "$defs", "definitions", "patternProperties")
 LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 SINGLE = ("items", "additionalProperties", "not")
@@ -62,7 +65,10 @@ class Vocabulary:
 
     def _refused(self, schema: Mapping[str, Any], where: str, found: str) -> InputError:
         shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+        give_up = time.monotonic() + LOOK_SECONDS
         for place, part in list(_parts(schema, ()))[1:LOOKED_AT]:
+            if time.monotonic() > give_up:
+                break
             matcher = self._matcher({**shared, **part})
             if matcher.is_error():
                 where, found = ".".join((where, *place)), matcher.get_error()
@@ -94,7 +100,7 @@ class Guide:
         self._bits_V = allocate_token_bitmask(1, vocabulary.size)
         self._way: list[int] | None = None
         """The shortest way from here to the end that is known, as of the last look."""
-        self._looked = LOOK_EVERY
+        self._looked = self._pause = LOOK_EVERY
         self.closed = False
 
     @property
@@ -122,10 +128,12 @@ class Guide:
             return self._way.pop(0)
         self._looked += 1
         need = len(self._way or ())
-        if self._way is not None and left > 2 * need + SLACK and self._looked < LOOK_EVERY:
+        if self._way is not None and left > 2 * need + SLACK and self._looked < self._pause:
             return number
-        if self._looked >= LOOK_EVERY:
+        if self._looked >= self._pause:
             self._way, self._looked = self._ahead().shortest(left), 0
+            # An end that is out of reach comes no nearer; looking for it would hold up everybody's answers.
+            self._pause = LOOK_EVERY if self._way is not None else 2 * self._pause
         if self._way is None or left > 2 * len(self._way) + SLACK:
             return number  # no way that fits: the answer will be cut; or there is room enough
         after = self._ahead()

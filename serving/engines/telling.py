@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hotline.families.chat import BROKEN, Chat
 from serving.chat_answers import TokenLogprob, TopLogprob
+from serving.chat_news import News
 from serving.engines.plans import Piece, Token
-from serving.writing import News
 
 LEAST_LOGPROB = -9999.0
 """Of a token that the model itself would never write."""
