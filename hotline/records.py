@@ -107,6 +107,21 @@ class Lineage(BaseModel):
     """Of the pretrained files it started from; None from scratch."""
     together: bool = False
     """Whether all of `declarations` must pass before any of them is promoted; its recipe says so."""
+    family: str | None = None
+    """The family that answers; None: the tasks' own."""
+    parts: dict[str, Origin] = {}
+    """Of a version that was put together from others: what each is in it, and where it comes from."""
+
+
+class Origin(BaseModel):
+    """A registered version that another one is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str
+    version: str
+    digest: Digest
+    lineage: Lineage
 
 
 LINEAGE_FILE = "lineage.json"
@@ -186,6 +201,8 @@ class Verdict(Record):
     hardware: Hardware | None = None
     tests: tuple[Test, ...] = ()
     settles: tuple[Wanted, ...] = ()
+    parts: dict[str, int] = {}
+    """Test rows by the part that answered them; empty for a version of one part."""
 
 
 class Approval(Record):

@@ -162,7 +162,8 @@ class Controller:
         """Deploy and wait; why an application did not come up, by its name."""
         serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
         waiting, reasons = {target.name for target in targets}, dict[str, str]()
-        give_up = time.monotonic() + LOAD_SECONDS
+        longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
+        give_up = time.monotonic() + LOAD_SECONDS + longer
         while waiting:
             time.sleep(0.1)
             states = serve.status().applications
