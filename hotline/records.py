@@ -92,6 +92,20 @@ class ModelAddress(BaseModel):
     run_id: str
 
 
+class Conversion(BaseModel):
+    """How a version was made from another one, whose answers it gives by other means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Digest
+    """Of the version that was converted."""
+    name: str
+    """Its line and version."""
+    to: Literal["onnx"]
+    exporter: dict[str, str]
+    """The libraries that converted it, and their versions."""
+
+
 class Lineage(BaseModel):
     """What a version was made from. It lies among the version's own files, so the version's digest covers it."""
 
@@ -107,6 +121,8 @@ class Lineage(BaseModel):
     """Of the pretrained files it started from; None from scratch."""
     together: bool = False
     """Whether all of `declarations` must pass before any of them is promoted; its recipe says so."""
+    converted: Conversion | None = None
+    """None for a version as it was trained."""
 
 
 LINEAGE_FILE = "lineage.json"

@@ -19,6 +19,7 @@ from pipelines.commands import (
     comparing,
     corpora,
     decisions,
+    exporting,
     models,
     site,
     texts,
@@ -38,7 +39,7 @@ app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling):
+for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting):
     module.add_to(app)
 
 
