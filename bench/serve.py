@@ -1,26 +1,39 @@
-"""Serving side by side with peers: the writer's engine under many streams.
+"""Serving, measured in one run: speech in batches, the gateway, many clients, and the writer beside a peer.
 
-    python bench/serve.py [--part writer] [--streams 16] [--requests 48] [--tokens 64] [--repeats 3] [--threads 2]
+    python bench/serve.py [--part speech] [--part writer] [--workspace workspace] [--repeats 3] [--threads 1]
+
+Part `speech` starts the endpoints of a workspace's champions (`make demo` leaves one): clips of its test split one by
+one, `--concurrency` at a time, and by the bare model in this process, fed perfect batches; tickets one by one, over
+HTTP and by the replica's own work (prepare, forward, decode, plain values); tickets from 1 to 64 clients. The medians
+are of runs that take turns, p50, p95 and p99 of single calls, memory of all processes, the client's too. `asr_batching`
+and `asr_of_bare` are ratios of clips a second, `gateway_p50_ms` is what HTTP and Ray add to a ticket's median,
+`cost_of_64_clients` the processor time of a call among 64 clients by that of a call alone.
 
 Part `writer`: a Qwen3 of random weights in 32 bits over Ray Serve, and the same checkpoint behind `transformers serve`
 with continuous batching in a process of its own; streams of chat completions, prompts of 30 to 300 characters, drawn at
 temperature 1. Tokens are those that the answers' own usage counts; the first one has come with the first text; memory
 is what processes hold, for ours with Ray and the client. `schema_overhead` is the share of tokens per second that a
-schema with 4,000 Chinese values costs, in runs that take turns. Prints a table; the last line is one JSON object, null
-where a part was not run or a peer did not start.
+schema with 4,000 Chinese values costs, in runs that take turns.
+
+Prints tables; the last line is one JSON object, null where a part was not run or a peer did not start.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import serve_speech
 import serve_writer
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("writer",)
+from serving.replica import Options
+
+PARTS = ("speech", "writer")
 FIGURES = (
     "asr_batching",
     "asr_of_bare",
@@ -31,6 +44,21 @@ FIGURES = (
 )
 
 
+def speech_part(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The tables and figures of the workspace's endpoints."""
+    options = Options(threads=arguments.threads)
+    found, figures = serve_speech.run(
+        serve_speech.Plan(arguments.workspace, arguments.clips, arguments.concurrency, arguments.repeats, options)
+    )
+    table = Table("way", "rows/s", "p50, ms", "p95, ms", "p99, ms", "CPU ms a row")
+    for name, one in found.items():
+        at = (f"{1000 * float(np.quantile(one.calls, q)):.1f}" for q in (0.5, 0.95, 0.99))
+        work = f"{1000 * one.processor_seconds / one.rows:.2f}" if one.processor_seconds else ""
+        table.add_row(name, f"{one.rows / one.seconds:.1f}", *at, work)
+    console.print(table)
+    return dict(figures)
+
+
 def writer_part(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The writer's table and figures."""
     plan = serve_writer.Plan(
@@ -39,7 +67,7 @@ def writer_part(arguments: argparse.Namespace, console: Console) -> dict[str, An
         tokens=arguments.tokens,
         width=arguments.width,
         layers=arguments.layers,
-        threads=arguments.threads,
+        threads=arguments.writer_threads,
         repeats=arguments.repeats,
     )
     found = serve_writer.run(plan)
@@ -69,9 +97,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--writer-threads", type=int, default=2)
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--clips", type=int, default=192)
+    parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     console, figures = Console(), dict[str, Any](dict.fromkeys(FIGURES))
+    if "speech" in (arguments.part or PARTS):
+        figures |= speech_part(arguments, console)
     if "writer" in (arguments.part or PARTS):
         figures |= writer_part(arguments, console)
     print(json.dumps({name: None if value is None else round(value, 4) for name, value in figures.items()}))

@@ -1,31 +1,25 @@
-"""Transcription and the gateway: what batching gains, what is lost on the way to the bare model, what a call costs.
+"""Parts (a) and (c) of bench/serve.py: what batching gains, what is lost on the way to the model, what a call costs.
 
-    python bench/serve_speech.py --workspace workspace [--clips 192] [--concurrency 32] [--threads 1] [--repeats 3]
-
-Endpoints of the workspace's champions are started; clips of its test split go to `/v1/tasks/transcription` one by one,
-and `--concurrency` at a time. The bare model answers the same clips in this process, sorted by length, in batches as
-large as a replica's. `gateway_p50_ms` is the median time of a ticket over HTTP at concurrency 1, less that of the
-replica's own work on it here: prepare, forward, decode and the answer as plain values. Figures are medians of the runs,
-which take turns; p50, p95 and p99 are of single calls. The last line is one JSON object: `asr_batching`, `asr_of_bare`,
-`gateway_p50_ms`, and clips a second.
+Clips of the workspace's test split go to `/v1/tasks/transcription` one by one, and many at a time. The bare model
+answers the same clips in this process, sorted by length, in batches as large as a replica's.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
+import psutil
+import serve_writer
 import soundfile
-from rich.console import Console
-from rich.table import Table
 
 from data.store import open_snapshot
 from hotline import families, policy, settings
@@ -38,15 +32,29 @@ from serving.replica import Options, places, plain
 from serving.run import start
 
 SPEECH, TICKETS = find("transcription"), find("ticket_category")
-TICKET_CALLS = 300
-WARM_CALLS = 40
+TICKET_CALLS, CLIENT_CALLS, WARM_CALLS = 300, 640, 40
+CLIENTS = (1, 4, 16, 64)
+PORT = 8390
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is served and sent."""
+
+    workspace: Path
+    clips: int
+    concurrency: int
+    repeats: int
+    options: Options
 
 
 class Run(NamedTuple):
-    """How long all of it took, and each call."""
+    """How long all of it took, each call or batch, how many rows were answered, and with how much work."""
 
     seconds: float
     calls: list[float]
+    rows: int
+    processor_seconds: float = 0.0
 
 
 def bytes_of(sound: Audio) -> bytes:
@@ -69,7 +77,7 @@ async def over_http(url: str, path: str, sent: Sequence[dict[str, Any]], concurr
 
         started = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(concurrency)))
-        return Run(time.perf_counter() - started, times)
+        return Run(time.perf_counter() - started, times, len(times))
 
 
 def loaded(here: Settings, task: Task) -> tuple[Any, Any]:
@@ -98,87 +106,93 @@ def bare(family: Any, model: Any, batches: Sequence[Sequence[Any]]) -> Run:
         for answer in families.answer(family, model, batch, len(batch)):
             plain(answer)
         times.append(time.perf_counter() - begun)
-    return Run(time.perf_counter() - started, times)
+    return Run(time.perf_counter() - started, times, sum(map(len, batches)))
 
 
-def median(runs: Sequence[Run]) -> Run:
-    return sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
-
-
-def speech(url: str, here: Settings, arguments: argparse.Namespace, options: Options) -> dict[str, Run]:
+def speech(url: str, here: Settings, plan: Plan) -> dict[str, Run]:
     """The median run of each way to have the clips heard."""
     rows = open_snapshot(here, SPEECH).rows("test")
-    chosen = np.random.default_rng(0).permutation(len(rows.inputs))[: arguments.clips]
+    chosen = np.random.default_rng(0).permutation(len(rows.inputs))[: plan.clips]
     inputs = [rows.inputs[number] for number in chosen]
     sent = [{"files": {"file": ("call.wav", bytes_of(getattr(each, "audio")))}} for each in inputs]  # noqa: B009
     family, model = loaded(here, SPEECH)
-    batches, path = perfect(inputs, options), f"/v1/tasks/{SPEECH.name}"
+    batches, path = perfect(inputs, plan.options), f"/v1/tasks/{SPEECH.name}"
     ways: dict[str, Callable[[], Run]] = {
-        "one by one": lambda: asyncio.run(over_http(url, path, sent, 1)),
-        f"{arguments.concurrency} at a time": lambda: asyncio.run(over_http(url, path, sent, arguments.concurrency)),
-        "bare model": lambda: bare(family, model, batches),
+        "clips, one by one": lambda: asyncio.run(over_http(url, path, sent, 1)),
+        f"clips, {plan.concurrency} at a time": lambda: asyncio.run(over_http(url, path, sent, plan.concurrency)),
+        "clips, bare model": lambda: bare(family, model, batches),
     }
     asyncio.run(over_http(url, path, sent[:WARM_CALLS], 8))
     bare(family, model, batches[:2])
-    found: dict[str, list[Run]] = {name: [] for name in ways}
-    for _ in range(arguments.repeats):
-        for name, way in ways.items():
-            found[name].append(way())
-    return {name: median(runs) for name, runs in found.items()}
+    return _in_turns(ways, plan.repeats)
 
 
-def gateway(url: str, here: Settings, repeats: int) -> tuple[Run, Run]:
+def gateway(url: str, here: Settings, plan: Plan) -> dict[str, Run]:
     """Tickets over HTTP one by one, and by the replica's work alone."""
-    rows = open_snapshot(here, TICKETS).rows("test")
-    inputs = rows.inputs[:TICKET_CALLS]
-    sent = [{"json": each.model_dump()} for each in inputs]
+    inputs = open_snapshot(here, TICKETS).rows("test").inputs[:TICKET_CALLS]
+    sent, path = [{"json": each.model_dump()} for each in inputs], f"/v1/tasks/{TICKETS.name}"
     family, model = loaded(here, TICKETS)
     alone = [[each] for each in inputs]
-    path = f"/v1/tasks/{TICKETS.name}"
     asyncio.run(over_http(url, path, sent[:WARM_CALLS], 1))
     bare(family, model, alone[:WARM_CALLS])
-    served = [asyncio.run(over_http(url, path, sent, 1)) for _ in range(repeats)]
-    return median(served), median([bare(family, model, alone) for _ in range(repeats)])
+    ways: dict[str, Callable[[], Run]] = {
+        "tickets, one by one": lambda: asyncio.run(over_http(url, path, sent, 1)),
+        "tickets, bare model": lambda: bare(family, model, alone),
+    }
+    return _in_turns(ways, plan.repeats)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Both tables, and their figures."""
+def clients(url: str, here: Settings, plan: Plan) -> dict[str, Run]:
+    """Tickets from 1 to 64 clients at once: what a call costs must not grow with them."""
+    inputs = open_snapshot(here, TICKETS).rows("test").inputs
+    sent = [{"json": inputs[n % len(inputs)].model_dump()} for n in range(CLIENT_CALLS)]
+    path = f"/v1/tasks/{TICKETS.name}"
+    ways = {f"tickets, {n} clients": partial(_gathered, url, path, sent, n) for n in CLIENTS}
+    return _in_turns(ways, plan.repeats)
+
+
+def _gathered(url: str, path: str, sent: Sequence[dict[str, Any]], concurrency: int) -> Run:
+    before = _processor_seconds()
+    made = asyncio.run(over_http(url, path, sent, concurrency))
+    return made._replace(processor_seconds=_processor_seconds() - before)
+
+
+def _processor_seconds() -> float:
+    """Of all processes that serve, which are this one's children, and of the client."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(times.user + times.system for times in (each.cpu_times() for each in family))
+
+
+def _in_turns(ways: Mapping[str, Callable[[], Run]], repeats: int) -> dict[str, Run]:
+    found: dict[str, list[Run]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            found[name].append(way())
+    return {name: sorted(runs, key=lambda run: run.seconds)[len(runs) // 2] for name, runs in found.items()}
+
+
+def run(plan: Plan) -> tuple[dict[str, Run], dict[str, float]]:
+    """The median runs by name, and the figures."""
     import torch
 
-    torch.set_num_threads(arguments.threads)
-    here, options = settings.load(arguments.workspace), Options(threads=arguments.threads)
-    live = start(here, arguments.port, options)
+    torch.set_num_threads(plan.options.threads)
+    here = settings.load(plan.workspace)
+    live = start(here, PORT, plan.options)
     try:
-        heard = speech(live.url, here, arguments, options)
-        served, alone = gateway(live.url, here, arguments.repeats)
+        heard, alone = speech(live.url, here, plan), gateway(live.url, here, plan)
+        many = clients(live.url, here, plan)
+        memory = serve_writer.memory(psutil.Process())
     finally:
         live.stop()
-    table = Table("way", "clips/s", "p50, ms", "p95, ms", "p99, ms")
-    for name, one in {**heard, "ticket over HTTP": served, "ticket, bare": alone}.items():
-        count = arguments.clips if name in heard else len(served.calls)
-        at = (f"{1000 * float(np.quantile(one.calls, q)):.1f}" for q in (0.5, 0.95, 0.99))
-        table.add_row(name, f"{count / one.seconds:.1f}", *at)
-    console.print(table)
     single, together, model = (one.seconds for one in heard.values())
-    return {
+    served, bared = (float(np.median(one.calls)) for one in alone.values())
+    one, *_, most = (each.processor_seconds for each in many.values())
+    figures = {
         "asr_batching": single / together,
         "asr_of_bare": model / together,
-        "gateway_p50_ms": 1000 * float(np.median(served.calls) - np.median(alone.calls)),
-        "clips_per_second": arguments.clips / together,
+        "clips_per_second": plan.clips / together,
+        "gateway_p50_ms": 1000 * (served - bared),
+        "cost_of_64_clients": most / one,
+        "memory_mib": memory,
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
-    parser.add_argument("--clips", type=int, default=192)
-    parser.add_argument("--concurrency", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--port", type=int, default=8765)
-    figures = run(parser.parse_args(), Console())
-    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-
-
-if __name__ == "__main__":
-    main()
+    return heard | alone | many, figures

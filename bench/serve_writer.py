@@ -108,7 +108,7 @@ async def load(url: str, name: str, plan: Plan, process: psutil.Process, run: in
     seconds = time.perf_counter() - begun
     p50, p95 = (float(np.percentile(firsts, share)) * 1000 for share in (50, 95))
     print(f"{name}: {tokens} tokens in {seconds:.1f} s", file=sys.stderr)
-    return Load(tokens / seconds, p50, p95, _memory(process))
+    return Load(tokens / seconds, p50, p95, memory(process))
 
 
 def _body(name: str, text: str, tokens: int, fields: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ async def _stream(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[floa
     return first or time.perf_counter() - begun, tokens
 
 
-def _memory(process: psutil.Process) -> float:
+def memory(process: psutil.Process) -> float:
     """Proportional memory of a process and its children in MiB, shared pages counted once."""
     family = [process, *process.children(recursive=True)]
     return sum(each.memory_full_info().pss for each in family if each.is_running()) / 1024**2
