@@ -159,6 +159,7 @@ def notice(running: Running) -> str:
     lines = [f"Ready after {running.seconds:.0f} s.", ""]
     lines += [
         f"  POST {running.url}/v1/tasks/{task}    {route.line}@{route.version}, {route.outcome} ({route.profile})"
+        + ("" if route.engine == "in process" else f", by {route.engine}")
         for task, route in served.routes.items()
     ]
     lines += [f"  not served: {task}: {reason}" for task, reason in served.unserved.items()]

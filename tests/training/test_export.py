@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed: make setup")
 
@@ -19,6 +20,7 @@ from hotline.ledger import Ledger
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
 from hotline.tasks import find
+from pipelines.cli import app
 from training import export as exporting
 from training.export import export
 
@@ -74,6 +76,17 @@ def test_the_graph_answers_in_place_of_the_layers_and_as_they_do(
     for one, other in zip(expected, families.answer(classifier, graph, inputs), strict=True):  # type: ignore[arg-type]
         assert one.target == other.target
         assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+def test_the_command_gives_back_the_same_version_and_says_how_far_it_is_from_torch(
+    workspace_copy: Settings, champion: ModelAddress, converted: ModelAddress
+) -> None:
+    place, name = str(workspace_copy.workspace), f"{champion.line}@{champion.version}"
+    done = CliRunner().invoke(app, ["--workspace", place, "export", name, "--to", "onnx", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert (told["version"], told["digest"]) == (converted.version, converted.digest)
+    assert told["largest_difference"] <= exporting.TOLERANCE
 
 
 def test_a_graph_that_answers_otherwise_is_not_registered(
