@@ -105,6 +105,8 @@ class Comparison:
             table.add_column(system.name)
             table.add_column("difference to the first")
         for number, figure in enumerate(first.figures):
+            if all(system.figures[number].estimate is None for system in self.systems):
+                continue  # no row has what the score is about
             cells = [figure.score, _slice(figure), str(figure.rows), _said(figure)]
             for system in others:
                 difference = system.differences[number]

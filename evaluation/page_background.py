@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from hotline.settings import Settings
 from hotline.task import Bar, Profile
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 MAX_POINTS = 400
@@ -73,7 +75,7 @@ def _background(
         histories = {name: client.get_metric_history(address.run_id, name) for name in names}
     except MlflowException:
         return Background(verdict, stands)
-    points = {name: sorted((m.step, m.value) for m in history) for name, history in histories.items()}
+    points = {name: found for name, history in histories.items() if (found := _points(history))}
     return Background(
         verdict=verdict,
         champion=stands,
@@ -81,6 +83,11 @@ def _background(
         curves={name: _thinned(curve) for name, curve in points.items() if len({step for step, _ in curve}) > 1},
         last={name: curve[-1][1] for name, curve in points.items() if len({step for step, _ in curve}) == 1},
     )
+
+
+def _points(history: Iterable[Metric]) -> list[tuple[int, float]]:
+    """(step, value) in order, without steps that had no row to score."""
+    return sorted((each.step, each.value) for each in history if math.isfinite(each.value))
 
 
 def _verdict(chain: Chain, task: str, profile: Profile, address: ModelAddress) -> dict[str, Any] | None:
