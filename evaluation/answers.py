@@ -41,6 +41,8 @@ SCHEMA = pa.schema(
         "cost": pa.string(),
     }
 )
+PARTS = SCHEMA.append(pa.field("answered_by", pa.string()))
+"""Of versions that are made of several; of others no answer says by which part, and the file has no such column."""
 
 
 @dataclass
@@ -132,8 +134,7 @@ def here(settings: Settings, task: Task, address: ModelAddress, batches: Sequenc
 
 def loaded(settings: Settings, task: Task, address: ModelAddress) -> Callable[[Batch], Reply]:
     """The version, loaded from its verified bytes, as what answers a batch."""
-    family = families.find(task.family)
-    model = family.load(settings.verified / address.digest, task)
+    family, model = families.load(settings.verified / address.digest, task)
 
     def reply(batch: Batch) -> Reply:
         began = time.perf_counter()
@@ -171,19 +172,25 @@ def bar(name: str, total: int, progress: bool) -> Iterator[Any]:
 
 def save(path: Path, ids: Sequence[str], answers: Mapping[str, Sequence[Answer]]) -> None:
     """One row per system and row id; the same answers always make the same bytes."""
+    schema = schema_of([answer for given in answers.values() for answer in given[:1]])
     records = (
         record(system, id, answer)
         for system, given in answers.items()
         for id, answer in zip(ids, given, strict=False)  # fewer answers than rows are named when the file is read
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, SCHEMA) as writer:
+    with pq.ParquetWriter(path, schema) as writer:
         for group in _groups(records):
-            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def schema_of(answers: Sequence[Answer]) -> pa.Schema:
+    """SCHEMA, or PARTS when any of the answers says which part gave it."""
+    return PARTS if any(answer.answered_by for answer in answers) else SCHEMA
 
 
 def record(system: str, id: str, answer: Answer) -> dict[str, Any]:
-    """An answer as a row of SCHEMA."""
+    """An answer as a row of SCHEMA or PARTS."""
     return {
         "system": system,
         "id": id,
@@ -191,6 +198,7 @@ def record(system: str, id: str, answer: Answer) -> dict[str, Any]:
         "confidence": answer.confidence,
         "alternatives": canonical_json([[t.model_dump(mode="json"), p] for t, p in answer.alternatives]),
         "cost": canonical_json(answer.cost.model_dump(mode="json")) if answer.cost else None,
+        "answered_by": answer.answered_by,
     }
 
 
@@ -214,13 +222,14 @@ def read(path: Path, task: Task, ids: Sequence[str], systems: Sequence[str]) -> 
 
 
 def answer_of(task: Task, record: Mapping[str, Any]) -> Answer:
-    """The answer that a row of SCHEMA holds."""
+    """The answer that a row of SCHEMA or PARTS holds."""
     alternatives = json.loads(record["alternatives"])
     return Answer(
         target=task.target.model_validate_json(record["answer"]),
         confidence=record["confidence"],
         alternatives=tuple((task.target.model_validate(target), share) for target, share in alternatives),
         cost=Cost.model_validate_json(record["cost"]) if record["cost"] else None,
+        answered_by=record.get("answered_by"),
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from hotline.audio import Audio
 from hotline.errors import InputError, PolicyError, UnavailableError
-from hotline.labels import LabelTree
+from hotline.labels import AROUND, LabelTree
 from hotline.task import Answer, Input, Target, Task
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ FORBIDDEN, NOT_THERE = {401, 403}, {404, 405}
 """What every row would meet alike."""
 SHOWN_CHARACTERS = 200
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
-_AROUND = " \t\r\n\"'`“”‘’「」。."
 CLASSIFYING = """你是政务热线的分类员。下面列出全部类别，一行一个。只输出与来件最相符的一个类别，原样照抄，不加说明。
 
 {labels}"""
@@ -81,8 +80,9 @@ def asker(http: httpx.Client, endpoint: Endpoint, task: Task, tree: LabelTree | 
             {"files": {"file": ("call.wav", wav(getattr(given, str(task.audio_field))))}, "data": fields},
             lambda body: Reply(Answer(target=_target(task, "text", str(body["text"])), confidence=1.0)),
         )
-    if task.prompt:
-        return lambda given: _chat(http, endpoint, task.prompt.messages(given), lambda said: _written(task, said))  # type: ignore[union-attr]
+    prompt = task.prompt
+    if prompt and task.family == "writer":
+        return lambda given: _chat(http, endpoint, prompt.messages(given), lambda said: _written(task, said))
     if task.label_field and not task.audio_field and tree:
         rules = {"role": "system", "content": CLASSIFYING.format(labels="\n".join(tree.leaves))}
         return lambda given: _chat(
@@ -189,6 +189,7 @@ def _own(task: Task, body: Mapping[str, Any]) -> Reply:
         alternatives=tuple(
             (task.target.model_validate(each["answer"]), each["confidence"]) for each in body["alternatives"]
         ),
+        answered_by=body.get("answered_by"),
     )
     origin = body.get("provenance") or {}
     return Reply(answer, version=f"{origin['model']}@{origin['version']}" if origin else "")
@@ -202,7 +203,7 @@ def _written(task: Task, said: str) -> Reply:
 
 def _label(task: Task, tree: LabelTree, said: str) -> Reply:
     """The label as it was said; one that is not in the tree is an answer, too, and a wrong one."""
-    label, field = said.strip(_AROUND), str(task.label_field)
+    label, field = said.strip(AROUND), str(task.label_field)
     return Reply(Answer(target=_target(task, field, label), confidence=1.0), outside=label not in tree.index)
 
 

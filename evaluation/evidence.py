@@ -48,7 +48,7 @@ def merge_report(address: ModelAddress) -> Digest | None:
     """Of the comparison of merged and unmerged weights; None where nothing was merged."""
     from hotline.families.merging import REPORT_FILE  # imports torch
 
-    return address.files.get(REPORT_FILE)
+    return next((digest for path, digest in address.files.items() if PurePosixPath(path).name == REPORT_FILE), None)
 
 
 def known_values(

@@ -7,6 +7,7 @@ machine, a missing snapshot, a profile without bars, answers that are not there,
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,7 @@ from evaluation import answers, evidence, findings, leaks, on_ray, plots, record
 from evaluation.findings import Standing
 from evaluation.planning import settles
 from evaluation.weighing import weigh_answers
-from hotline import digests, keys, machine, policy, registry
+from hotline import digests, families, keys, machine, policy, registry
 from hotline.errors import RefusedError
 from hotline.ledger import Chain, Entry, Ledger
 from hotline.policy import SitePolicy
@@ -91,8 +92,9 @@ def judge(
     recorded = entry.record
     if not isinstance(recorded, Verdict):
         raise TypeError(f"ledger entry {entry.seq} is no verdict")
-    report.write(settings, entry, recorded, pace.figures)
-    report.log_figures(client, recorded, pace.figures)
+    beside = pace.figures | report.shares(recorded)
+    report.write(settings, entry, recorded, beside)
+    report.log_figures(client, recorded, beside)
     return entry, recorded
 
 
@@ -117,7 +119,7 @@ def read_lineage(folder: Path, task: Task, address: ModelAddress) -> Lineage:
     if task.name not in lineage.declarations:
         trained = ", ".join(lineage.declarations)
         raise RefusedError(f"{name} was trained for another task", found=trained, expected=task.name, next=again)
-    declared = digests.of_value(task.declaration())
+    declared = digests.of_value(families.by(task, lineage.family).declaration())
     if lineage.declarations[task.name] != declared:
         raise RefusedError(
             f"{name} was trained for another declaration of {task.name}",
@@ -222,4 +224,5 @@ def _verdict(
         hardware=machine.hardware(),
         tests=weighed.tests,
         settles=settles(task, case.site.profile, found, weighed.figures),
+        parts=dict(Counter(sorted(each.answered_by for each in said[CANDIDATE] if each.answered_by))),
     )

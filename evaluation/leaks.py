@@ -68,20 +68,29 @@ def warnings(trained: Mapping[str, Rows], test: Rows) -> Iterator[str]:
         yield f"the truth of {generated} of {len(test)} test rows was generated with them"
 
 
-def trained_rows(settings: Settings, task: Task, lineage: Lineage, address: ModelAddress) -> list[Rows]:
-    """The rows that the version was trained and validated on. Raises RefusedError when their snapshot is not here."""
+def snapshots(lineage: Lineage) -> tuple[str, ...]:
+    """Everything that the version or a part of it was trained on, its own first."""
+    every = (lineage.snapshot, *(found for part in lineage.parts.values() for found in snapshots(part.lineage)))
+    return tuple(dict.fromkeys(every))
+
+
+def trained_rows(settings: Settings, task: Task, digest: str, address: ModelAddress) -> dict[str, Rows]:
+    """The rows of that snapshot that the version was trained and validated on, by split.
+
+    Raises RefusedError when the snapshot is not here.
+    """
     from data.store import open_snapshot
 
     try:
-        snapshot = open_snapshot(settings, task, lineage.snapshot)
+        snapshot = open_snapshot(settings, task, digest)
     except UnknownName as error:
         raise RefusedError(
             f"{address.line}@{address.version}: leaks cannot be ruled out, its training snapshot is not here",
-            where=lineage.snapshot,
+            where=digest,
             found=error.what,
             next=f"dvc pull data/corpora/{task.name}, or hotline train {address.line}",
         ) from error
-    return [snapshot.rows(split) for split in TRAINED_ON]
+    return {split: snapshot.rows(split) for split in TRAINED_ON}
 
 
 def refuse_leaks(settings: Settings, task: Task, lineage: Lineage, address: ModelAddress, test: Rows) -> LeakCheck:
@@ -89,21 +98,28 @@ def refuse_leaks(settings: Settings, task: Task, lineage: Lineage, address: Mode
 
     Raises RefusedError naming what the version has seen of the test rows, or which machine made its labels and theirs.
     """
-    trained = dict(zip(TRAINED_ON, trained_rows(settings, task, lineage, address), strict=True))
-    for split, rows in trained.items():
-        found = leaks(rows, test)
-        machine = {what: ids for what, ids in found.items() if what.startswith("machine")}
-        where = f"{split} split of snapshot {lineage.snapshot[:12]}"
-        if len(found) > len(machine):
-            raise _seen(address, where, test, {what: ids for what, ids in found.items() if what not in machine})
-        if machine:
-            raise _same_teacher(address, where, test, machine)
+    trained: dict[str, Rows] = {}
+    for digest in snapshots(lineage):
+        learnt = trained_rows(settings, task, digest, address)
+        _refuse(address, digest, learnt, test)
+        trained |= learnt if digest == lineage.snapshot else {f"{digest[:12]} {name}": learnt[name] for name in learnt}
     return LeakCheck(
         compared=COMPARED,
         test_rows=len(test),
         trained_rows={split: len(rows) for split, rows in trained.items()},
         warnings=tuple(warnings(trained, test)),
     )
+
+
+def _refuse(address: ModelAddress, snapshot: str, trained: Mapping[str, Rows], test: Rows) -> None:
+    for split, rows in trained.items():
+        found = leaks(rows, test)
+        machine = {what: ids for what, ids in found.items() if what.startswith("machine")}
+        where = f"{split} split of snapshot {snapshot[:12]}"
+        if len(found) > len(machine):
+            raise _seen(address, where, test, {what: ids for what, ids in found.items() if what not in machine})
+        if machine:
+            raise _same_teacher(address, where, test, machine)
 
 
 def _seen(address: ModelAddress, where: str, test: Rows, found: Mapping[str, Sequence[str]]) -> RefusedError:

@@ -138,7 +138,8 @@ def _limitations(judged: Judged) -> Iterator[str]:
 def _lineage(judged: Judged) -> dict[str, str | None]:
     """Names of digests, and of what else the version and its verdict were made from."""
     evidence = judged.verdict.evidence
-    return {
+    parts = {f"part {name}": f"{p.line}@{p.version} {p.digest}" for name, p in evidence.lineage.parts.items()}
+    return parts | {
         "version (Merkle root over every file)": judged.verdict.model.digest,
         "training snapshot": evidence.lineage.snapshot,
         "recipe": evidence.lineage.recipe,

@@ -44,6 +44,11 @@ def write(settings: Settings, entry: Entry, verdict: Verdict, beside: Mapping[st
     write_wanted(place, verdict)
 
 
+def shares(verdict: Verdict) -> dict[str, float]:
+    """`share_large` and so on: of the test rows, how many each part of the version answered; nothing of one part."""
+    return {f"share_{part}": count / sum(verdict.parts.values()) for part, count in verdict.parts.items()}
+
+
 def check(chain: Chain, path: Path) -> Verdict:
     """The verdict that the report claims to be. Raises IntegrityError when the ledger holds another, or none."""
     again = "hotline judge the line again; the ledger is what counts"

@@ -140,11 +140,12 @@ def _accelerator() -> str:
 
 
 def encode(ids: Sequence[str], reply: Reply) -> bytes:
-    """The reply as a Parquet file of `answers.SCHEMA`; `ids` begin with those of its rows."""
+    """The reply as a Parquet file as `answers.save` writes; `ids` begin with those of its rows."""
+    schema = answers.schema_of(reply.answers)
     records = [answers.record("", id, answer) for id, answer in zip(ids, reply.answers, strict=False)]
     told = json.dumps({"seconds": reply.seconds}).encode()
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=answers.SCHEMA).replace_schema_metadata({TOLD: told}), sink)
+    pq.write_table(pa.Table.from_pylist(records, schema=schema).replace_schema_metadata({TOLD: told}), sink)
     return sink.getvalue()
 
 

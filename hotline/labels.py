@@ -13,6 +13,8 @@ from hotline.errors import InputError
 
 SEPARATOR = "/"
 FILE_NAME = "labels.json"
+AROUND = " \t\r\n\"'`“”‘’「」。."
+"""What people and language models write around a label."""
 
 
 def join(parts: Iterable[str]) -> str:
@@ -57,6 +59,11 @@ class LabelTree:
             for depth in range(1, leaf.count(SEPARATOR) + 2):
                 found.setdefault(level(leaf, depth), []).append(number)
         return found
+
+    def named(self, text: str) -> str | None:
+        """The leaf that a text names, without what stands around it; None when it is no leaf."""
+        label = text.strip(AROUND)
+        return label if label in self.index else None
 
     def save(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(list(self.leaves), ensure_ascii=False, indent=0), encoding="utf-8")

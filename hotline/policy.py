@@ -31,6 +31,29 @@ class Limits(BaseModel):
     audio_seconds: Annotated[float, Field(gt=0)] = 4 * 3600.0
 
 
+class Upstream(BaseModel):
+    """A server that writes for versions of these tasks; we start it ourselves, from their verified files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The program and its arguments; `{folder}` is the checkpoint's place, `{port}` where to listen on 127.0.0.1."""
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    start_seconds: Annotated[float, Field(gt=0)] = 600.0
+
+    @field_validator("command")
+    @classmethod
+    def _has_its_places(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        lacking = [place for place in ("{folder}", "{port}") if not any(place in part for part in command)]
+        if lacking:
+            raise ValueError(f"the command has no {' and no '.join(lacking)}")
+        return command
+
+    def filled(self, folder: str, port: int) -> list[str]:
+        """The command for that folder and port."""
+        return [part.replace("{folder}", folder).replace("{port}", str(port)) for part in self.command]
+
+
 class SitePolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,10 +71,17 @@ class SitePolicy(BaseModel):
     """For how many days a verdict entitles to a promotion; None: without end. A champion stays champion."""
     retired_slices: dict[Name, tuple[str, ...]] = {}
     """Values of slices that this hotline no longer has, by column: a test set may lack what the champion's had."""
+    upstream: Upstream | None = None
+    """What writes in place of our own engine; None: nothing."""
 
     @property
     def digest(self) -> str:
-        return digests.of_value(self.model_dump(mode="json"))
+        unsaid = {"upstream"} if self.upstream is None else set[str]()  # a policy of before has the digest that it had
+        return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
+
+    def upstream_of(self, task: str) -> Upstream | None:
+        """What writes for writers of that task in place of our own engine."""
+        return self.upstream if self.upstream and task in self.upstream.tasks else None
 
     @property
     def expired(self) -> str | None:

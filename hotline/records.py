@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from hotline.conversions import Conversion
 from hotline.task import Profile
 
 Outcome = Literal["passed", "failed", "insufficient evidence"]
@@ -92,20 +93,6 @@ class ModelAddress(BaseModel):
     run_id: str
 
 
-class Conversion(BaseModel):
-    """How a version was made from another one, whose answers it gives by other means."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Digest
-    """Of the version that was converted."""
-    name: str
-    """Its line and version."""
-    to: Literal["onnx"]
-    exporter: dict[str, str]
-    """The libraries that converted it, and their versions."""
-
-
 class Lineage(BaseModel):
     """What a version was made from. It lies among the version's own files, so the version's digest covers it."""
 
@@ -123,6 +110,21 @@ class Lineage(BaseModel):
     """Whether all of `declarations` must pass before any of them is promoted; its recipe says so."""
     converted: Conversion | None = None
     """None for a version as it was trained."""
+    family: str | None = None
+    """The family that answers; None: the tasks' own."""
+    parts: dict[str, Origin] = {}
+    """Of a version that was put together from others: what each is in it, and where it comes from."""
+
+
+class Origin(BaseModel):
+    """A registered version that another one is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str
+    version: str
+    digest: Digest
+    lineage: Lineage
 
 
 LINEAGE_FILE = "lineage.json"
@@ -202,6 +204,8 @@ class Verdict(Record):
     hardware: Hardware | None = None
     tests: tuple[Test, ...] = ()
     settles: tuple[Wanted, ...] = ()
+    parts: dict[str, int] = {}
+    """Test rows by the part that answered them; empty for a version of one part."""
 
 
 class Approval(Record):

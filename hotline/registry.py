@@ -78,24 +78,29 @@ def register(client: MlflowClient, line: str, run_id: str, folder: Path, tags: M
     """
     from mlflow.exceptions import MlflowException
 
-    files = digests.of_files(folder)
-    digest = digests.merkle_root(files)
+    if known := registered(client, line, folder):
+        return known
+    digest = digests.merkle_root(files := digests.of_files(folder))
     try:
         client.create_registered_model(line)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise UnavailableError("MLflow refused the line", where=line, found=error, next="hotline doctor") from error
-    known = client.search_model_versions(f"name = '{line}' and tags.`{DIGEST_TAG}` = '{digest}'")
-    if known:
-        oldest = min(known, key=lambda version: int(version.version))
-        return ModelAddress(
-            line=line, version=str(oldest.version), digest=digest, files=files, run_id=str(oldest.run_id)
-        )
     place = f"{MODEL_PATH}/{digest}"
     client.log_artifacts(run_id, str(folder), place)
     source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
     version = client.create_model_version(line, source, run_id, tags={**tags, DIGEST_TAG: digest})
     return ModelAddress(line=line, version=str(version.version), digest=digest, files=files, run_id=run_id)
+
+
+def registered(client: MlflowClient, line: str, folder: Path) -> ModelAddress | None:
+    """The version of the line with the very files of `folder`, the oldest of several; None when there is none."""
+    digest = digests.merkle_root(files := digests.of_files(folder))
+    known = client.search_model_versions(f"name = '{line}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    oldest = min(known, key=lambda version: int(version.version), default=None)
+    if oldest is None:
+        return None
+    return ModelAddress(line=line, version=str(oldest.version), digest=digest, files=files, run_id=str(oldest.run_id))
 
 
 def fetch(client: MlflowClient, address: ModelAddress, cache: Path) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Profile = Literal["demo", "production"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ASKED = ("writer", "cascade")  # families whose versions are made for one wording of the task's prompt
 Verbatim = Annotated[str, StringConstraints(strip_whitespace=False)]
 
 
@@ -109,6 +110,8 @@ class Answer(Part):
     """Of a transcript, where they lie in the sound; only when they were wished for."""
     cost: Cost | None = None
     """Measured for tasks with a score of it only, and never told to callers."""
+    answered_by: str | None = None
+    """Of a version made of several, the part that said it."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Task:
 
     name: str
     summary: str
-    family: Literal["classifier", "transcriber", "writer"]
+    family: Literal["classifier", "transcriber", "writer", "cascade"]
     input: type[Input]
     target: type[Target]
     scores: Mapping[str, Score]
@@ -168,7 +171,7 @@ class Task:
     examples: tuple[Mapping[str, Any], ...] = ()
     """Inputs for the OpenAPI page and for warming up; made up, never from a caller."""
     prompt: Prompt | None = None
-    """How a writer is asked; every task of that family has one."""
+    """How a writer is asked; every task of that family has one, and others that a writer may answer, too."""
 
     def __post_init__(self) -> None:
         self._check_prompt()
@@ -184,8 +187,8 @@ class Task:
             raise ValueError(f"{self.name}: slices name columns that provenance does not have: {named - columns}")
 
     def _check_prompt(self) -> None:
-        if (self.family == "writer") != (self.prompt is not None):
-            raise ValueError(f"{self.name}: tasks of the family writer have a prompt, and only they")
+        if self.family in ASKED and self.prompt is None:
+            raise ValueError(f"{self.name}: tasks of the family {self.family} have a prompt")
         if self.prompt and self.prompt.fields - set(self.input.model_fields):
             raise ValueError(f"{self.name}: the prompt names fields that the input does not have")
 
@@ -243,4 +246,4 @@ class Task:
             "input": self.input.model_json_schema(),
             "target": self.target.model_json_schema(),
         }
-        return said | ({"prompt": self.prompt.declaration()} if self.prompt else {})
+        return said | ({"prompt": self.prompt.declaration()} if self.prompt and self.family in ASKED else {})

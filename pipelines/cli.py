@@ -16,6 +16,7 @@ from pipelines.commands import (
     bars,
     bundling,
     cards,
+    cascades,
     comparing,
     corpora,
     decisions,
@@ -39,7 +40,7 @@ app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting):
+for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):
     module.add_to(app)
 
 

@@ -22,7 +22,9 @@ def _section(task: Task) -> Iterator[str]:
     yield f"- family: {task.family}"
     yield f"- in: {', '.join(_fields(task.input.model_json_schema()))}"
     yield f"- out: {', '.join(_fields(task.target.model_json_schema()))}"
-    if task.prompt:
+    if task.prompt and task.family != "writer":
+        yield f"- asked, where a writer answers: {' / '.join(task.prompt.user.split())}"
+    elif task.prompt:
         refused = f"; an empty text is written as {task.prompt.refusal}" if task.prompt.refusal else ""
         yield f"- asked: {' / '.join(task.prompt.user.split())}{refused}"
     yield f"- one side of the split: {', '.join((*task.split_by, 'near-duplicate cluster'))}"

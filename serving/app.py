@@ -111,7 +111,8 @@ def _add_task(app: FastAPI, task: Task, switchboard: Switchboard) -> None:
         with answering(request, switchboard, task) as ours:
             said = await switchboard.ask(ours.route, question)
         reply = reply_type(id=ours.id, task=task.name, provenance=ours.provenance, **said)
-        return Response(reply.model_dump_json(), headers=ours.headers(x_call_id), media_type="application/json")
+        headers = ours.headers(x_call_id, said.get("answered_by"))
+        return Response(reply.model_dump_json(exclude_unset=True), headers=headers, media_type="application/json")
 
     _add_route(app, task, call, route_class_override=StrictRoute)
 

@@ -16,7 +16,7 @@ from hotline.errors import HotlineError, InputError, TooLarge
 from hotline.policy import Limits
 from hotline.task import Task
 from serving import guard
-from serving.bodies import Alternative, Body, Provenance
+from serving.bodies import Alternative, AnsweredBy, Body, Provenance
 from serving.calls import ERRORS, CallId, answering
 from serving.routes import Route
 from serving.strict import StrictRoute
@@ -53,6 +53,7 @@ class RowReply(Body, Generic[T]):
     answer: T | None = None
     confidence: float | None = None
     alternatives: list[Alternative[T]] | None = None
+    answered_by: AnsweredBy = None
     error: RowProblem | None = None
 
 

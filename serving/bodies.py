@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,15 @@ class Provenance(Body):
         return cls(model=route.line, **route.model_dump(include=names))
 
 
+AnsweredBy = Annotated[
+    Literal["small", "large", "small_after_large"] | None,
+    Field(
+        description="Of a cascade: the part that answered; `small_after_large`: the large one was asked, too, and named"
+        " no label. Absent for a version of one part"
+    ),
+]
+
+
 class Alternative(Body, Generic[T]):
     """Something else that the model considered."""
 
@@ -51,6 +60,7 @@ class Reply(Body, Generic[T]):
     answer: T
     confidence: float = Field(ge=0, le=1)
     alternatives: list[Alternative[T]]
+    answered_by: AnsweredBy = None
     provenance: Provenance
 
 
@@ -90,6 +100,7 @@ class ListedModel(Body):
     digest: str
     verdict: str
     profile: Profile
+    engine: str = Field(description="`in process`, or `upstream`: a server that we started from the verified files")
 
 
 class ModelList(Body):

@@ -49,7 +49,7 @@ class Call:
     def provenance(self) -> Provenance:
         return Provenance.of(self.route)
 
-    def headers(self, call_id: str | None) -> dict[str, str]:
+    def headers(self, call_id: str | None, answered_by: str | None = None) -> dict[str, str]:
         headers = {
             "X-Request-Id": self.id,
             "X-Model": quote(self.route.line),
@@ -57,7 +57,8 @@ class Call:
             "X-Model-Digest": self.route.digest,
             "X-Verdict": self.route.verdict,
         }
-        return {**headers, "X-Call-Id": call_id} if call_id else headers
+        more = {"X-Call-Id": call_id, "X-Answered-By": answered_by}
+        return headers | {name: value for name, value in more.items() if value}
 
 
 @contextmanager

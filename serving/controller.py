@@ -162,7 +162,8 @@ class Controller:
         """Deploy and wait; why an application did not come up, by its name."""
         serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
         waiting, reasons = {target.name for target in targets}, dict[str, str]()
-        give_up = time.monotonic() + LOAD_SECONDS
+        longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
+        give_up = time.monotonic() + LOAD_SECONDS + longer
         while waiting:
             time.sleep(0.1)
             states = serve.status().applications
@@ -196,8 +197,7 @@ class Controller:
 
     def _down(self, routes: dict[str, Route]) -> dict[str, str]:
         """Tasks whose version does not run at the moment, which Ray Serve restarts by itself, or whose engine ails."""
-        states = serve.status().applications
-        ails: dict[str, str] = ray.get(self._table.ails.remote())
+        states, ails = serve.status().applications, ray.get(self._table.ails.remote())
         return {task: ails[route.app] for task, route in routes.items() if route.app in ails} | {
             task: f"{route.line}@{route.version} is restarting"
             for task, route in routes.items()

@@ -86,7 +86,10 @@ def add(app: FastAPI, switchboard: Switchboard) -> None:
         task = _classifier(question.task)
         given = _input(task, question.input)
         with answering(request, switchboard, task) as ours:
-            tree = LabelTree.of((await switchboard.abilities(ours.route)).labels)
+            labels = (await switchboard.abilities(ours.route)).labels
+            if not labels:
+                raise _wrong("task", task.name, "a task that a classifier answers; a writer answers this one here")
+            tree = LabelTree.of(labels)
             options = _options(question, tree)
             said = await switchboard.ask(ours.route, given, wish=Wish(options=options))
         shares = _shares(said, str(task.label_field))

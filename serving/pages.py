@@ -76,6 +76,7 @@ def _listed_model(route: Route) -> ListedModel:
         digest=route.digest,
         verdict=route.verdict,
         profile=route.profile,
+        engine=route.engine,
     )
 
 

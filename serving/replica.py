@@ -80,13 +80,15 @@ class Replica:
         import torch
 
         torch.set_num_threads(options.threads)
-        self._task, self._family = task, families.find(task.family)
+        self._task = task
         self._warrant = verify(settings, task, entry)
         self._settings, name = settings, options.engines.get(task.name, "in process")
-        self._runner: Engine = engine.find(task, self._family, self._warrant.model.digest, name, options.triton)
+        self._model: Any
         with private_copy(settings, self._warrant.model) as folder:
             check_declaration(Path(folder), task)
-            self._model: Any = self._family.load(Path(folder), task)
+            self._family, self._model = families.load(Path(folder), task)
+            digest = self._warrant.model.digest
+            self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
         seconds = options.batch_seconds if task.audio_field else math.inf
@@ -192,9 +194,11 @@ def _lengthened(example: Input, task: Task) -> list[Input]:
 
 
 def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
-    """An answer as JSON values: `answer`, `confidence`, `alternatives`, and `words` and `tokens` where wished for."""
+    """An answer as JSON values: `answer`, `confidence`, `alternatives`, `answered_by` of a version made of several,
+    and `words` and `tokens` where wished for."""
     wished: dict[str, Any] = {"words": [word.model_dump() for word in answer.words]} if wish.words else {}
     wished |= {"tokens": list(answer.tokens)} if wish.tokens else {}
+    wished |= {"answered_by": answer.answered_by} if answer.answered_by else {}
     return {
         **wished,
         "answer": answer.target.model_dump(mode="json"),
@@ -209,7 +213,7 @@ def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
 def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:
     """The Ray Serve application of one version; `queue` calls may wait for it."""
     deployment: Any = serve.deployment(
-        _class_of(found.champion.record.task),
+        _class_of(found),
         name="Replica",
         num_replicas=1,
         max_ongoing_requests=options.ongoing,
@@ -222,10 +226,11 @@ def application(settings: Settings, found: Warrant, options: Options, queue: int
     return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)
 
 
-def _class_of(task: str) -> type[Replica]:
-    """Writers write for many callers at once, in an engine of their own."""
-    if tasks.find(task).family != "writer":
+def _class_of(found: Warrant) -> type[Replica]:
+    """Writers write for many callers at once, in an engine of their own; the one within a cascade, too."""
+    family = found.verdict.evidence.lineage.family or tasks.find(found.champion.record.task).family
+    if family not in ("writer", "cascade"):
         return Replica
-    from serving.writing import WriterReplica
+    from serving import cascades, writing
 
-    return WriterReplica
+    return writing.WriterReplica if family == "writer" else cascades.CascadeReplica

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hotline import digests, policy, registry
+from hotline import digests, families, policy, registry
 from hotline.errors import IntegrityError
 from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
@@ -47,7 +47,7 @@ def private_copy(settings: Settings, address: ModelAddress) -> tempfile.Temporar
 def check_declaration(folder: Path, task: Task) -> None:
     """Raises IntegrityError when the version was made for another declaration of the task."""
     lineage = Lineage.model_validate(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8")))
-    expected = digests.of_value(task.declaration())
+    expected = digests.of_value(families.by(task, lineage.family).declaration())
     if lineage.declarations.get(task.name) != expected:
         raise IntegrityError(
             f"this version was made for another declaration of {task.name}",

@@ -12,6 +12,7 @@ from hotline.policy import SitePolicy
 from hotline.records import ModelAddress, Promotion, Rollback, Verdict
 from hotline.requests import DIGEST_CHARACTERS
 from hotline.settings import Settings
+from hotline.tasks import find
 from serving.routes import Route
 
 
@@ -21,6 +22,7 @@ class Warrant:
 
     champion: Champion
     verdict: Verdict
+    engine: str = "in process"
 
     @property
     def model(self) -> ModelAddress:
@@ -45,7 +47,7 @@ class Warrant:
             profile=self.verdict.profile,
             outcome=self.verdict.outcome,
             site=record.site,
-            engine=engine or record.engine,
+            engine=engine or self.engine,
             app=self.app,
         )
 
@@ -93,7 +95,8 @@ def examine(chain: Chain, site: SitePolicy, task: str, entry: Entry | None) -> W
         )
     champion = Champion(entry, record)
     approvals.of_champion(chain, site, champion, found[0])
-    return Warrant(champion, verdict)
+    writes = (verdict.evidence.lineage.family or find(task).family) == "writer"
+    return Warrant(champion, verdict, "upstream" if writes and site.upstream_of(task) else record.engine)
 
 
 def _refuse_out_of_turn(chain: Chain, site: SitePolicy, entry: Entry, record: Promotion | Rollback) -> None:

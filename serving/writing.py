@@ -6,15 +6,23 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hotline.errors import HotlineError
+from hotline import policy, registry
+from hotline.errors import HotlineError, RefusedError
+from hotline.policy import Upstream
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
 from serving.chat_answers import Kind, TokenLogprob
 from serving.chat_request import ChatRequest
 from serving.replica import Options, Replica, plain
+from serving.verified import private_copy
+
+if TYPE_CHECKING:
+    from serving.engines.continuous import Continuous
+    from serving.engines.upstream import UpstreamEngine
 
 
 @dataclass(frozen=True)
@@ -38,33 +46,74 @@ class News:
     closed: bool
 
 
+def engine(model: Any, options: Options) -> Continuous:
+    """What writes for many callers at once with that writer."""
+    from serving.engines.continuous import Bounds, Continuous
+
+    bounds = Bounds(rows=options.batch_rows, waiting=options.waiting, cache_bytes=options.cache_bytes)
+    return Continuous(model, bounds)
+
+
+async def written(engine: Continuous | UpstreamEngine, model: Any, question: Input) -> tuple[list[int], float]:
+    """What the writer's `decode` reads, as its `forward` makes it: the answer's tokens, and how sure it is of them."""
+    from hotline.families import generation, writer
+    from serving.engines.plans import Plan, Token
+
+    [prompt] = writer.asked(await asyncio.to_thread(writer.prepare, model, [question]))
+    sampling = model.options.root.sampling
+    plan = Plan(prompt, model.chat.limits, sampling, generation.draw(sampling.seed, prompt) if sampling else None)
+    tokens: list[Token] = []
+    async for pieces in engine.write([plan]):
+        tokens += pieces[0].tokens
+    return writer.state(model, [token.number for token in tokens], [math.exp(token.logprob) for token in tokens])
+
+
 class WriterReplica(Replica):
     """Answers one task, and chats, with one version."""
+
+    _engine: Continuous | UpstreamEngine
 
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         super()._start(settings, task, entry, options)
         from serving.chat_plans import Planner
-        from serving.engines.continuous import Bounds, Continuous
 
-        bounds = Bounds(rows=options.batch_rows, waiting=options.waiting, cache_bytes=options.cache_bytes)
-        self._engine, self._planner = Continuous(self._model, bounds), Planner(self._model)
+        upstream = policy.load(settings.workspace).upstream_of(task.name)
+        self._engine = self._launched(settings, upstream) if upstream else engine(self._model, options)
+        self._planner = Planner(self._model)
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
 
+    def _launched(self, settings: Settings, upstream: Upstream) -> UpstreamEngine:
+        """A server on a private copy of the version, which is checked again whenever the server is started again."""
+        from hotline.families.writer import CHECKPOINT_FOLDER
+        from serving.engines.launched import Server
+        from serving.engines.upstream import UpstreamEngine
+
+        whole = self._model.adapter is None
+        if not whole or self._model.options.root.sampling is not None:
+            raise RefusedError(
+                "an upstream server cannot write for this version",
+                where="upstream in policy/site.yaml",
+                found="answers that were judged as drawn" if whole else "an adapter that is not merged",
+                expected="whole weights and the likeliest answer",
+                next="take its task out of upstream.tasks",
+            )
+        self._copy, address = private_copy(settings, self._warrant.model), self._warrant.model
+        folder = Path(self._copy.name)
+        server = Server(upstream, folder / CHECKPOINT_FOLDER, lambda: registry.check(folder, address))
+        return UpstreamEngine(self._model, server, str(folder / CHECKPOINT_FOLDER))
+
+    def __del__(self) -> None:
+        """Ray Serve calls it when the replica ends."""
+        if hasattr(self, "_copy"):
+            self._engine.stop()
+            self._copy.cleanup()
+
     async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
-        from hotline.families import generation, writer
-        from serving.engines.plans import Plan, Token
+        from hotline.families import writer
 
-        model = self._model
-        [prompt] = writer.asked(await asyncio.to_thread(writer.prepare, model, [question]))
-        sampling = model.options.root.sampling
-        plan = Plan(prompt, model.chat.limits, sampling, generation.draw(sampling.seed, prompt) if sampling else None)
-        tokens: list[Token] = []
-        async for pieces in self._engine.write([plan]):
-            tokens += pieces[0].tokens
-        shares = [math.exp(token.logprob) for token in tokens]
-        said: list[Answer] = list(writer.decode(model, [writer.state(model, [t.number for t in tokens], shares)]))
+        said: list[Answer] = list(writer.decode(self._model, [await written(self._engine, self._model, question)]))
         return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,14 +85,23 @@ def champion(workspace: Settings, candidate: ModelAddress) -> ModelAddress:
     return candidate
 
 
+@pytest.fixture(scope="session")
+def copied(workspace: Settings, candidate: ModelAddress) -> Callable[[Path], Settings]:
+    """Copies the workspace, with the trained candidate, to a new folder."""
+
+    def copy(folder: Path) -> Settings:
+        shutil.copytree(workspace.workspace, folder)
+        _move_registry(folder, workspace.workspace)
+        shutil.rmtree(folder / ".hotline" / "verified", ignore_errors=True)  # nothing was fetched on this machine yet
+        return settings.load(folder)
+
+    return copy
+
+
 @pytest.fixture
-def workspace_copy(workspace: Settings, candidate: ModelAddress, tmp_path: Path) -> Iterator[Settings]:
+def workspace_copy(copied: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """A copy of the workspace with the trained candidate, free to be broken."""
-    folder = tmp_path / "copy"
-    shutil.copytree(workspace.workspace, folder)
-    _move_registry(folder, workspace.workspace)
-    shutil.rmtree(folder / ".hotline" / "verified", ignore_errors=True)  # nothing was fetched on this machine yet
-    yield settings.load(folder)
+    return copied(tmp_path / "copy")
 
 
 def _move_registry(folder: Path, original: Path) -> None:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from hotline import families, registry
+from hotline.conversions import Conversion
 from hotline.errors import InputError, RefusedError, UnavailableError
 from hotline.families import graphs
-from hotline.records import LINEAGE_FILE, Conversion, Lineage, ModelAddress
+from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from training import track
@@ -48,12 +49,13 @@ def export(settings: Settings, task: Task, address: ModelAddress) -> Exported:
     refuse_without_exporter()
     client = registry.connect(settings.tracking_uri)
     source = registry.fetch(client, address, settings.verified)
-    family: Any = families.find(task.family)
+    lineage = Lineage.model_validate_json((source / LINEAGE_FILE).read_text(encoding="utf-8"))
+    answering = lineage.family or task.family
+    family: Any = families.find(answering)
     if not hasattr(family, "to_tensors"):
-        raise InputError(f"a {task.family} has no graph", where=task.name, expected="a version of a classifier")
+        raise InputError(f"a {answering} has no graph", where=task.name, expected="a version of a classifier")
     if graphs.GRAPH_FILE in address.files:
         raise InputError(f"{address.line}@{address.version} is a graph already", next="name the version it came from")
-    lineage = Lineage.model_validate_json((source / LINEAGE_FILE).read_text(encoding="utf-8"))
     converted = lineage.model_copy(update={"converted": _conversion(address)})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "version"

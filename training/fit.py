@@ -64,6 +64,7 @@ def train(
         code=digests.of_code(CODE_ROOT, CODE_PACKAGES),
         base=families.find(task.family).base_digest(recipe.model),
         together=recipe.together,
+        family=recipe.family,
     )
     with track.run(settings, client, recipe, task, lineage, found.header.run if found else None) as run_id:
         started = time.perf_counter()

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from hotline import digests, tasks
-from hotline.errors import HotlineError, RecipeError, UnknownName
+from hotline import digests, families, tasks
+from hotline.errors import HotlineError, InputError, RecipeError, UnknownName
 from hotline.families.options import OPTIONS
 from hotline.task import Provenance, Task
 
@@ -108,6 +108,8 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     task: str
+    family: Literal["classifier", "writer"] | None = None
+    """Another way of answering than the task's own, such as a writer that names a category."""
     also: tuple[str, ...] = ()
     """Further tasks that the same model answers, over the same corpus; each is judged and promoted on its own."""
     together: bool = False
@@ -129,16 +131,27 @@ class Recipe(Section):
                     raise ValueError(f"{name} is not answered by the family and corpus of {main.name}")
         return also
 
+    @field_validator("family")
+    @classmethod
+    def _can_answer(cls, family: str | None, info: ValidationInfo) -> str | None:
+        if "task" in info.data:
+            try:
+                families.by(tasks.find(info.data["task"]), family)
+            except InputError as error:
+                raise ValueError(f"{error.what}, it needs {error.expected}") from error
+        return family
+
     @property
     def digest(self) -> str:
-        return digests.of_value(self.model_dump(mode="json"))
+        unsaid = {"family"} if self.family is None else set[str]()  # a recipe of before has the digest that it had
+        return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 
     def find_task(self) -> Task:
-        return tasks.find(self.task)
+        return self.find_tasks()[0]
 
     def find_tasks(self) -> list[Task]:
         """Every task that the model is to answer, the one it is trained on first."""
-        return [tasks.find(name) for name in (self.task, *self.also)]
+        return [families.by(tasks.find(name), self.family) for name in (self.task, *self.also)]
 
 
 def load(path: Path) -> Recipe:
@@ -203,9 +216,11 @@ def _with_deepspeed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _model_section(content: Mapping[str, Any]) -> tuple[BaseModel | None, list[str]]:
-    """The family's own options: which family, the task says."""
+    """The family's own options: which family, the task says, or the recipe where it names another."""
     try:
-        options = OPTIONS[tasks.find(str(content.get("task"))).family]
+        named = content.get("family")
+        own = tasks.find(str(content.get("task"))).family
+        options = OPTIONS[named if isinstance(named, str) and named in OPTIONS else own]
     except HotlineError as error:
         return None, [f"task: {error.what}, {error.expected}"]
     try:

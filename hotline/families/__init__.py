@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from hotline.audio import Audio
-from hotline.errors import UnknownName
+from hotline.errors import InputError, UnknownName
 from hotline.labels import LabelTree
-from hotline.task import Answer, Input, Target, Task
+from hotline.records import LINEAGE_FILE, Lineage
+from hotline.task import ASKED, Answer, Input, Target, Task
 from hotline.wishes import Abilities, Wish
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FamilyName = Literal["classifier", "transcriber", "writer"]
+FamilyName = Literal["classifier", "transcriber", "writer", "cascade"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
 FRAMES_PER_SECOND = 100
 
@@ -90,9 +92,44 @@ class Family(Protocol):
 
 def find(name: str) -> Family:
     """The module of that family, imported on demand: a family brings torch with it."""
+    _refuse_unknown(name)
+    return cast(Family, import_module(f"hotline.families.{name}"))
+
+
+def by(task: Task, family: str | None) -> Task:
+    """The same promise as a version of another family keeps it; None: as its own does.
+
+    Raises UnknownName for a family that there is not, InputError for one that cannot answer the task.
+    """
+    if family in (None, task.family):
+        return task
+    _refuse_unknown(str(family))
+    lacking = {
+        "a target with a path of the label tree": family in ("classifier", "cascade") and task.label_field is None,
+        "a prompt": family in ASKED and task.prompt is None,
+        "an input of text": task.audio_field is not None or family == "transcriber",
+    }
+    if any(lacking.values()):
+        words = " and ".join(what for what, is_lacking in lacking.items() if is_lacking)
+        raise InputError(f"a {family} cannot answer {task.name}", expected=words, next="hotline tasks")
+    return replace(task, family=cast(FamilyName, family))
+
+
+def _refuse_unknown(name: str) -> None:
     if name not in FAMILIES:
         raise UnknownName(f"no family named {name!r}", expected="one of " + ", ".join(FAMILIES))
-    return cast(Family, import_module(f"hotline.families.{name}"))
+
+
+def load(folder: Path, task: Task) -> tuple[Family, Any]:
+    """A version's files as the family loads them that its lineage names; the task's own where it names none.
+
+    Raises IntegrityError when it was made for another declaration.
+    """
+    path = folder / LINEAGE_FILE
+    named = Lineage.model_validate_json(path.read_text(encoding="utf-8")).family if path.is_file() else None
+    answered = by(task, named)
+    family = find(answered.family)
+    return family, family.load(folder, answered)
 
 
 def size(given: Input) -> float:

@@ -70,6 +70,8 @@ def print_verdict(verdict: Verdict) -> None:
     )
     rows = [(finding.outcome, finding.bar, _of(finding.figure), finding.reason) for finding in verdict.findings]
     output.table("", ("finding", "bar", "where", "reason"), rows)
+    if verdict.parts:
+        output.note("rows answered by " + ", ".join(f"{part}: {count}" for part, count in verdict.parts.items()))
     for test in verdict.tests:
         if test.claimed:
             where = f"{test.slice}={test.value}" if test.slice else "all rows"

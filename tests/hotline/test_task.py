@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from hotline import tasks
+from hotline import families, tasks
 from hotline.digests import of_value
-from hotline.errors import UnknownName
+from hotline.errors import InputError, UnknownName
+from hotline.prompts import Prompt
 from hotline.task import Bar, Provenance
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
 
@@ -62,7 +63,28 @@ def test_a_dialect_tag_comes_from_the_registry() -> None:
 def test_the_declaration_is_data_that_changes_with_the_input_and_not_with_the_bars() -> None:
     digest = of_value(TICKET_CATEGORY.declaration())
     assert of_value(replace(TICKET_CATEGORY, bars={}).declaration()) == digest
-    assert of_value(replace(TICKET_CATEGORY, input=TICKET_CATEGORY.target).declaration()) != digest
+    assert of_value(replace(TICKET_CATEGORY, input=TICKET_CATEGORY.target, prompt=None).declaration()) != digest
+
+
+def test_a_prompt_changes_what_a_writer_is_made_for_and_not_what_a_classifier_is() -> None:
+    other = replace(TICKET_CATEGORY, prompt=Prompt(user="{text}\n哪一类？"))
+    for family, changes in (("classifier", False), ("writer", True), ("cascade", True)):
+        was, now = (families.by(task, family).declaration() for task in (TICKET_CATEGORY, other))
+        assert (was != now) == changes
+        assert was["family"] == family
+
+
+def test_a_family_that_cannot_answer_a_task_is_refused_with_what_it_lacks() -> None:
+    assert families.by(TICKET_CATEGORY, None) is TICKET_CATEGORY
+    for name, family, lacking in (
+        ("ticket_summary", "cascade", "label tree"),
+        ("dialect_identification", "writer", "a prompt and an input of text"),
+        ("ticket_category", "transcriber", "input of text"),
+    ):
+        with pytest.raises(InputError, match=lacking):
+            families.by(tasks.find(name), family)
+    with pytest.raises(UnknownName, match="cascade"):
+        families.by(TICKET_CATEGORY, "oracle")
 
 
 def test_the_label_field_is_found_by_its_mark() -> None:

@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pytest
 import torch
 import yaml
 
-from hotline import digests, keys, policy, settings
+from hotline import digests, families, keys, policy, settings
 from hotline.audio import tone
-from hotline.families import classifier, transcriber, writer
+from hotline.families import cascade, classifier, transcriber, writer
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.families.writer_options import WriterOptions
@@ -52,10 +53,7 @@ class Site:
 
     def version(self, number: int, declaration: str | None = None) -> ModelAddress:
         """A tiny version, its bytes where verified bytes lie."""
-        texts = [TASK.input.model_validate({"text": f"{label}坏了{n}"}) for n in range(8) for label in LABELS]
-        targets = [TASK.target.model_validate({"label": label}) for _ in range(8) for label in LABELS]
-        options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 8 + number})
-        model = classifier.create(options, TASK, LabelTree.of(LABELS), texts, targets)
+        model = tiny_classifier(number)
         folder = self.settings.state / f"made-{number}"
         folder.mkdir(parents=True)
         classifier.save(model, folder)
@@ -88,9 +86,19 @@ class Site:
         writer.save(titles_writer(number), folder)
         return self._kept(folder, "titles", number, {TITLES.name: digests.of_value(TITLES.declaration())})
 
-    def _kept(self, folder: Path, line: str, number: int, declared: dict[str, str]) -> ModelAddress:
+    def cascade(self, number: int, threshold: float) -> ModelAddress:
+        """A tiny classifier that nothing taught, and a tiny writer that knows four tickets by heart, as one version."""
+        folder = self.settings.state / f"made-cascade-{number}"
+        folder.mkdir(parents=True)
+        small, large = tiny_classifier(number), labels_writer()
+        plan = cascade.Plan(threshold=threshold, parts={"small": OTHER, "large": OTHER})
+        cascade.save(cascade.Cascade(TASK, plan, small, large), folder)
+        declared = {TASK.name: digests.of_value(families.by(TASK, "cascade").declaration())}
+        return self._kept(folder, "both", number, declared, family="cascade")
+
+    def _kept(self, folder: Path, line: str, number: int, declared: dict[str, str], **more: Any) -> ModelAddress:
         """The version's address, after its files were put where verified bytes lie."""
-        lineage = Lineage(declarations=declared, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None)
+        lineage = Lineage(declarations=declared, snapshot=OTHER, recipe=OTHER, code=OTHER, base=None, **more)
         (folder / LINEAGE_FILE).write_text(lineage.model_dump_json())
         files = digests.of_files(folder)
         digest = digests.merkle_root(files)
@@ -176,15 +184,37 @@ class Site:
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
 
 
+def tiny_classifier(number: int) -> classifier.Classifier:
+    """A classifier that nothing has taught."""
+    texts = [TASK.input.model_validate({"text": f"{label}坏了{n}"}) for n in range(8) for label in LABELS]
+    targets = [TASK.target.model_validate({"label": label}) for _ in range(8) for label in LABELS]
+    options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 8 + number})
+    return classifier.create(options, TASK, LabelTree.of(LABELS), texts, targets)
+
+
+@cache
+def labels_writer() -> writer.Writer:
+    """A tiny writer that has learnt three labels by heart, and one answer that is none."""
+    task = families.by(TASK, "writer")
+    known = dict(zip(("路灯坏了", "井盖丢了", "公交晚点", "半夜施工"), (*LABELS[:3], "我不知道"), strict=True))
+    inputs = [task.input.model_validate({"text": text}) for text in known]
+    targets = [task.target.model_validate({"label": label}) for label in known.values()]
+    sizes = {"width": 32, "layers": 1, "heads": 1, "vocabulary": 330, "max_tokens": 128, "max_answer_tokens": 24}
+    return _by_heart(WriterOptions.model_validate({"architecture": "scratch", **sizes}), task, inputs, targets, 0)
+
+
 def titles_writer(seed: int) -> writer.Writer:
     """A tiny writer that has learnt nine titles by heart, in a few seconds."""
     pairs = [(place, matter) for place in ("东街", "西巷", "南路") for matter in ("路灯", "井盖", "噪音")]
     inputs = [TITLES.input.model_validate({"text": f"您好，{place}的{matter}三天没人管。"}) for place, matter in pairs]
     targets = [TITLES.target.model_validate({"text": f"{place}{matter}无人处理"}) for place, matter in pairs]
     sizes = {"width": 32, "layers": 1, "heads": 1, "vocabulary": 330, "max_tokens": 24576, "max_answer_tokens": 24}
+    return _by_heart(WriterOptions.model_validate({"architecture": "scratch", **sizes}), TITLES, inputs, targets, seed)
+
+
+def _by_heart(options: WriterOptions, task: Task, inputs: list[Any], targets: list[Any], seed: int) -> writer.Writer:
     torch.manual_seed(seed)
-    options = WriterOptions.model_validate({"architecture": "scratch", **sizes})
-    model = writer.create(options, TITLES, None, inputs, targets)
+    model = writer.create(options, task, None, inputs, targets)
     batch = writer.prepare(model, inputs, targets)
     optimiser = torch.optim.AdamW(writer.parameter_groups(model, 2e-2, 0.0))
     for _ in range(120):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hotline.label_scores import level1_accuracy, level2_accuracy, top3_accuracy
 from hotline.probability_scores import brier
+from hotline.prompts import Prompt
 from hotline.scores import accuracy, ece, macro_f1
 from hotline.task import Bar, FromTree, Input, Target, Task
 
@@ -54,5 +55,6 @@ TICKET_CATEGORY = Task(
             Bar("accuracy", not_worse_than_champion_by=0.08, slice="region"),
         ),
     },
+    prompt=Prompt(user="{text}\n\n以上诉求属于哪一类？只写类别的完整路径："),
     examples=({"text": "小区门口的路灯坏了三天，晚上一片漆黑，老人出门很不安全，请尽快派人维修。"},),
 )
