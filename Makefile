@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a fresh machine needs Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow sctk accept check serve mlflow clean requirements
+.PHONY: help setup demo test test-slow sctk triton accept check serve mlflow clean requirements
 
 PYTHON ?= python3
 VENV   := .venv
@@ -37,6 +37,25 @@ test-slow: setup  ## the long tests, under 60 minutes
 sctk:  ## install NIST's sclite and sc_stats (Debian, Ubuntu; needs root)
 	@test -x "$$(command -v sctk)" || { test "$$(id -u)" = 0 && sudo= || sudo=sudo; $$sudo apt-get update -qq && $$sudo apt-get install -y sctk; }
 	@command -v sctk
+
+# tritonserver out of a wheel whose other needs (numpy < 2) are not ours: they lie in a folder of their own. Its Python
+# backend links the system's Python, so that one's version chooses the stub and the packages.
+TRITON        ?= .triton
+TRITON_WHEEL  ?= nvidia-pytriton==0.7.0
+SYSTEM_PYTHON ?= /usr/bin/python3
+SYSTEM_VERSION = $(shell $(SYSTEM_PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+triton: setup  ## build .triton: a tritonserver for `hotline serve --engine TASK=triton` and the slow tests
+	@rm -rf $(TRITON).new && mkdir -p $(TRITON).new/wheel
+	@python -m pip download --quiet --no-deps --dest $(TRITON).new $(TRITON_WHEEL)
+	@python -m zipfile -e $(TRITON).new/*.whl $(TRITON).new/wheel
+	@cd $(TRITON).new && mv wheel/pytriton/tritonserver/bin wheel/pytriton/tritonserver/backends . && mv wheel/nvidia_pytriton.libs lib
+	@cp $(TRITON).new/wheel/pytriton/tritonserver/python_backend_stubs/$(SYSTEM_VERSION)/triton_python_backend_stub $(TRITON).new/backends/python/
+	@chmod +x $(TRITON).new/bin/tritonserver $(TRITON).new/backends/python/triton_python_backend_stub
+	@uv pip install --quiet --target $(TRITON).new/packages --python-version $(SYSTEM_VERSION) --only-binary=:all: \
+		'numpy<2' "$$(grep '^onnxruntime==' requirements.txt)"
+	@rm -rf $(TRITON).new/wheel $(TRITON).new/*.whl $(TRITON) && mv $(TRITON).new $(TRITON)
+	@echo "$(TRITON)/bin/tritonserver"
 
 # The published sets of docs/real-tickets.md and docs/speech.md, unpacked side by side: make accept REAL=FOLDER
 REAL ?= real-data

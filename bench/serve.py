@@ -1,6 +1,6 @@
 """Serving, measured in one run: speech in batches, the gateway, many clients, and the writer beside a peer.
 
-    python bench/serve.py [--part speech] [--part writer] [--workspace workspace] [--repeats 3] [--threads 1]
+    python bench/serve.py [--part speech|writer|triton] [--workspace workspace] [--repeats 3] [--threads 1]
 
 Part `speech` starts the endpoints of a workspace's champions (`make demo` leaves one): clips of its test split one by
 one, `--concurrency` at a time, and by the bare model in this process, fed perfect batches; tickets one by one, over
@@ -15,6 +15,9 @@ temperature 1. Tokens are those that the answers' own usage counts; the first on
 is what processes hold, for ours with Ray and the client. `schema_overhead` is the share of tokens per second that a
 schema with 4,000 Chinese values costs, in runs that take turns.
 
+Part `triton`: an untrained classifier of random texts, converted to ONNX, served in process and through a tritonserver
+(`make triton`), 1 and 16 callers at a time; `triton_vs_in_process` is the ratio of requests a second at 16.
+
 Prints tables; the last line is one JSON object, null where a part was not run or a peer did not start.
 """
 
@@ -27,13 +30,14 @@ from typing import Any
 
 import numpy as np
 import serve_speech
+import serve_triton
 import serve_writer
 from rich.console import Console
 from rich.table import Table
 
 from serving.replica import Options
 
-PARTS = ("speech", "writer")
+PARTS = ("speech", "writer", "triton")
 FIGURES = (
     "asr_batching",
     "asr_of_bare",
@@ -88,6 +92,20 @@ def writer_part(arguments: argparse.Namespace, console: Console) -> dict[str, An
     }
 
 
+def triton_part(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The classifier's table, in process and through Triton."""
+    found = serve_triton.run(serve_triton.Plan(arguments.calls, arguments.repeats, arguments.threads))
+    if isinstance(found, str):
+        console.print(f"tritonserver: {found}", markup=False)
+        return {}
+    table = Table("engine", "callers", "requests/s", "p50, ms", "p95, ms")
+    for (name, callers), seen in found.items():
+        table.add_row(name, str(callers), f"{seen.per_second:.1f}", f"{seen.p50_ms:.1f}", f"{seen.p95_ms:.1f}")
+    console.print(table)
+    many = max(serve_triton.CALLERS)
+    return {"triton_vs_in_process": found["triton", many].per_second / found["in process", many].per_second}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append", help="all when none is named")
@@ -102,12 +120,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=192)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=400)
     arguments = parser.parse_args()
     console, figures = Console(), dict[str, Any](dict.fromkeys(FIGURES))
     if "speech" in (arguments.part or PARTS):
         figures |= speech_part(arguments, console)
     if "writer" in (arguments.part or PARTS):
         figures |= writer_part(arguments, console)
+    if "triton" in (arguments.part or PARTS):
+        figures |= triton_part(arguments, console)
     print(json.dumps({name: None if value is None else round(value, 4) for name, value in figures.items()}))
 
 

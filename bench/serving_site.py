@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,15 @@ def make(folder: Path) -> Settings:
     return here
 
 
-def promote(here: Settings, model: Any, line: str, *tasks: Task) -> ModelAddress:
-    """Have the model answer those tasks of its family there."""
+def promote(
+    here: Settings, model: Any, line: str, *tasks: Task, add: Callable[[Path], None] | None = None
+) -> ModelAddress:
+    """Have the model answer those tasks of its family there; `add` puts further files into the version's folder."""
     folder = here.state / f"made-{line}"
     folder.mkdir(parents=True)
     families.find(tasks[0].family).save(model, folder)
+    if add:
+        add(folder)
     declared = {task.name: digests.of_value(task.declaration()) for task in tasks}
     lineage = Lineage(declarations=declared, snapshot=NONE, recipe=NONE, code=NONE, base=None)
     (folder / LINEAGE_FILE).write_text(lineage.model_dump_json())

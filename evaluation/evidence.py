@@ -21,9 +21,13 @@ LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pydanti
 ADAPTER_FILES = (adapters.CONFIG_FILE, adapters.WEIGHTS_FILE)
 
 
-def libraries() -> dict[str, str]:
+def libraries(*addresses: ModelAddress) -> dict[str, str]:
     """The versions that the scores depend on, and the digest of the text rules that transcripts are scored by."""
-    return {name: library_version(name) for name in LIBRARIES} | {"text rules": SCORED.digest}
+    from hotline.families.graphs import GRAPH_FILE  # imports torch
+
+    converted = any(GRAPH_FILE in address.files for address in addresses)
+    named = (*LIBRARIES, "onnxruntime") if converted else LIBRARIES
+    return {name: library_version(name) for name in named} | {"text rules": SCORED.digest}
 
 
 def splits(ids: Sequence[str], sides_of: Sequence[str]) -> dict[str, Digest]:

@@ -83,7 +83,8 @@ def judge(
     case = _prepare(settings, client, task, site, address, ledger.read())
     file = report.folder(settings, address.line, task.name) / report.ANSWERS_FILE
     pace = answers.Pace()
-    with unfinished.evaluation(settings, task, case.systems, case.rows, evidence.libraries(), on) as kept:
+    libraries = evidence.libraries(*case.systems.values())
+    with unfinished.evaluation(settings, task, case.systems, case.rows, libraries, on) as kept:
         verdict = _verdict(settings, client, case, file, pace, progress, kept, on)
         entry = recording.standing(ledger.read(), verdict, site) or ledger.append(
             lambda chain: recording.current(chain, verdict), key
@@ -218,7 +219,7 @@ def _verdict(
         figures=weighed.figures,
         evidence=_evidence(case, file),
         previous_champion=case.champion.digest if case.champion else None,
-        libraries=evidence.libraries(),
+        libraries=evidence.libraries(*asked.values()),
         code=machine.revision(),
         hardware=machine.hardware(),
         tests=weighed.tests,

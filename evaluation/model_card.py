@@ -145,6 +145,7 @@ def _lineage(judged: Judged) -> dict[str, str | None]:
         "recipe": evidence.lineage.recipe,
         "code": evidence.lineage.code,
         "base model": evidence.lineage.base,
+        **({"converted from": converted.source} if (converted := evidence.lineage.converted) else {}),
         "test snapshot": evidence.test_snapshot,
         "test rows and their references": evidence.test_rows,
         "answers": evidence.answers,

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from hotline.conversions import Conversion
 from hotline.task import Profile
 
 Outcome = Literal["passed", "failed", "insufficient evidence"]
@@ -107,6 +108,8 @@ class Lineage(BaseModel):
     """Of the pretrained files it started from; None from scratch."""
     together: bool = False
     """Whether all of `declarations` must pass before any of them is promoted; its recipe says so."""
+    converted: Conversion | None = None
+    """None for a version as it was trained."""
     family: str | None = None
     """The family that answers; None: the tasks' own."""
     parts: dict[str, Origin] = {}

@@ -28,6 +28,8 @@ class Settings(BaseModel):
     tracking_uri: str
     ledger_url: str
     keys: Path
+    triton: Path = CODE_ROOT / ".triton"
+    """Where a tritonserver that we may start lies: bin, lib, backends, packages."""
     host: str = "127.0.0.1"
     port: int = 8000
 
@@ -146,6 +148,7 @@ def load(workspace: Path | None = None) -> Settings:
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}",
         ledger_url=os.environ.get("HOTLINE_LEDGER_URL") or f"sqlite:///{state / 'ledger.db'}",
         keys=Path(os.environ.get("HOTLINE_KEYS") or state / "keys"),
+        triton=Path(os.environ.get("HOTLINE_TRITON") or CODE_ROOT / ".triton"),
         host=os.environ.get("HOTLINE_HOST", "127.0.0.1"),
         port=int(os.environ.get("HOTLINE_PORT", "8000")),
     )

@@ -107,7 +107,9 @@ def _models(settings: Settings, chain: Chain, folder: Path) -> dict[str, str]:
 
 def _wheels(folder: Path) -> None:
     """This project and all it needs at run time, as installed here, for machines like this one."""
-    pinned = sorted(f"{name}=={version}" for name, version in _needed().items())
+    graphs = any((folder / ".hotline" / "verified").rglob("*.onnx"))
+    needed = _needed(*(["onnxruntime"] if graphs else []))
+    pinned = sorted(f"{name}=={version}" for name, version in needed.items())
     (folder / REQUIREMENTS).write_text("\n".join([PROJECT, *pinned]) + "\n", encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     wheels = ["--no-deps", "--wheel-dir", str(folder / WHEELS)]
@@ -117,10 +119,10 @@ def _wheels(folder: Path) -> None:
     _run([*pip, "wheel", *wheels, str(CODE_ROOT)])
 
 
-def _needed() -> dict[str, str]:
-    """Every distribution that the project needs at run time, with the version that is installed."""
+def _needed(*more: str) -> dict[str, str]:
+    """Every distribution that the project needs at run time, and `more`, with the version that is installed."""
     found: dict[str, str] = {}
-    waiting = [Requirement(text) for text in metadata.requires(PROJECT) or ()]
+    waiting = [Requirement(text) for text in [*(metadata.requires(PROJECT) or ()), *more]]
     while waiting:
         requirement = waiting.pop()
         extras = requirement.extras or {""}

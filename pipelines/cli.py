@@ -20,6 +20,7 @@ from pipelines.commands import (
     comparing,
     corpora,
     decisions,
+    exporting,
     models,
     site,
     texts,
@@ -39,7 +40,7 @@ app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, cascades):
+for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):
     module.add_to(app)
 
 

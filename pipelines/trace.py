@@ -48,6 +48,7 @@ def trace(request_id: str) -> dict[str, Any]:
         "verdict": f"{verdict.outcome} under {verdict.profile}, ledger hash {record.verdict}",
         "run": record.model.run_id,
         "code": run.data.tags.get("code.revision", "unknown"),
+        **({"converted from": f"{lineage.converted.name}, to {lineage.converted.to}"} if lineage.converted else {}),
         "recipe": lineage.recipe,
         "snapshot": lineage.snapshot,
         "sources": ", ".join(sorted(set(rows.provenance["source"]))),

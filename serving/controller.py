@@ -95,7 +95,7 @@ class Controller:
             if refusal and refusal.entry == found.champion.entry.seq:
                 unserved[task] = refusal.reason
             else:
-                routes[task] = found.route()
+                routes[task] = found.route(self._options.engines.get(task))
         unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
         self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
         self._delete_unrouted()
@@ -196,9 +196,9 @@ class Controller:
             ray.get(self._table.beat.remote())
 
     def _down(self, routes: dict[str, Route]) -> dict[str, str]:
-        """Tasks whose version does not run at the moment; Ray Serve restarts it by itself."""
-        states = serve.status().applications
-        return {
+        """Tasks whose version does not run at the moment, which Ray Serve restarts by itself, or whose engine ails."""
+        states, ails = serve.status().applications, ray.get(self._table.ails.remote())
+        return {task: ails[route.app] for task, route in routes.items() if route.app in ails} | {
             task: f"{route.line}@{route.version} is restarting"
             for task, route in routes.items()
             if route.app not in states or states[route.app].status != ApplicationStatus.RUNNING

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
-import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,17 +14,21 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import serve
 
-from hotline import digests, families, policy, registry, tasks, voice_activity
+from hotline import families, tasks, voice_activity
 from hotline.audio import Audio
-from hotline.errors import HotlineError, IntegrityError, NoAnswer
-from hotline.records import LINEAGE_FILE, Lineage, ModelAddress
+from hotline.errors import HotlineError, NoAnswer, UnavailableError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
-from serving import routes, warrant
+from serving import routes
+from serving.engines import engine
+from serving.engines.engine import Engine, EngineName, TritonPlace
+from serving.verified import check_declaration, private_copy, verify
 from serving.warrant import Warrant
 
 log = logging.getLogger("ray.serve")
+
+WATCH_SECONDS = 1.0
 
 
 class Options(BaseModel):
@@ -48,6 +49,9 @@ class Options(BaseModel):
     ongoing: int = 128
     """Calls that a replica takes at once; more wait in the ingress, up to the policy's queue."""
     drain_seconds: float = 30.0
+    engines: dict[str, EngineName] = {}
+    """What supplies `forward`, by task; in process where nothing is named."""
+    triton: TritonPlace | None = None
 
 
 class Asked(NamedTuple):
@@ -69,6 +73,8 @@ class Replica:
             reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
             await routes.find().refuse.remote(serve.get_replica_context().app_name, reason)
             raise
+        if options.engines.get(task, "in process") != "in process":
+            self._watching = asyncio.create_task(self._watch())
 
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         import torch
@@ -76,10 +82,14 @@ class Replica:
         torch.set_num_threads(options.threads)
         self._task = task
         self._warrant = verify(settings, task, entry)
+        self._settings, name = settings, options.engines.get(task.name, "in process")
         self._model: Any
         with private_copy(settings, self._warrant.model) as folder:
             check_declaration(Path(folder), task)
             self._family, self._model = families.load(Path(folder), task)
+            digest = self._warrant.model.digest
+            self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
+            self._runner.open(Path(folder), self._model)
         self._warm_up(options)
         seconds = options.batch_seconds if task.audio_field else math.inf
         self._batched: Any = serve.batch(
@@ -119,6 +129,8 @@ class Replica:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
         try:
             return list(self._answers(calls))
+        except UnavailableError as error:  # the engine's: none of these calls did it
+            return [error] * len(calls)
         except Exception as error:
             if len(calls) > 1:
                 return [reply for call in calls for reply in self._each([call])]
@@ -129,7 +141,35 @@ class Replica:
 
     def _answers(self, calls: Sequence[Asked]) -> list[Answer]:
         questions, wishes = [call.question for call in calls], [call.wish for call in calls]
-        return families.answer(self._family, self._model, questions, max(len(calls), 1), wishes)
+        rows = max(len(calls), 1)
+        return families.answer(self._family, self._model, questions, rows, wishes, self._runner.forward)
+
+    async def _watch(self) -> None:
+        """Say why the engine does not answer, while it does not; it is opened again as soon as it can be."""
+        told, app, table = None, serve.get_replica_context().app_name, routes.find()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            why = await asyncio.to_thread(self._mended)
+            if why != told:
+                log.error("%s", why or "the engine answers again")
+                await table.ail.remote(app, why)
+                told = why
+
+    def _mended(self) -> str | None:
+        """None while the engine answers with these bytes, or does again; else why not."""
+        try:
+            self._runner.check()
+        except HotlineError:
+            try:
+                with private_copy(self._settings, self._warrant.model) as folder:
+                    self._runner.open(Path(folder), self._model)
+            except HotlineError as error:
+                return str(error)
+        return None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_runner"):
+            self._runner.close()
 
 
 def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
@@ -179,48 +219,6 @@ def no_answer(task: Task) -> NoAnswer:
         where="body",
         next="put the input in other words; the same input is answered the same",
     )
-
-
-def verify(settings: Settings, task: Task, entry: int) -> Warrant:
-    """The warrant of ledger entry `entry`, from a chain that this process verified itself. Raises RefusedError,
-    IntegrityError."""
-    chain = warrant.ledger(settings).read()
-    return warrant.examine(chain, policy.load(settings.workspace), task.name, chain.by_seq(entry))
-
-
-def private_copy(settings: Settings, address: ModelAddress) -> tempfile.TemporaryDirectory[str]:
-    """A copy of the version's files that nobody else has, every byte checked after it was copied.
-
-    It is removed when the model is loaded: what is mapped into memory stays, and cannot be edited any more.
-    Raises IntegrityError.
-    """
-    place = settings.state / "replicas"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(dir=place)
-    try:
-        shutil.copytree(settings.verified / address.digest, scratch.name, dirs_exist_ok=True)
-        registry.check(Path(scratch.name), address)
-    except OSError as error:
-        scratch.cleanup()
-        raise IntegrityError("the verified files cannot be copied", where=address.digest, found=error) from error
-    except IntegrityError:
-        scratch.cleanup()
-        raise
-    return scratch
-
-
-def check_declaration(folder: Path, task: Task) -> None:
-    """Raises IntegrityError when the version was made for another declaration of the task."""
-    lineage = Lineage.model_validate(json.loads((folder / LINEAGE_FILE).read_text(encoding="utf-8")))
-    expected = digests.of_value(families.by(task, lineage.family).declaration())
-    if lineage.declarations.get(task.name) != expected:
-        raise IntegrityError(
-            f"this version was made for another declaration of {task.name}",
-            where=LINEAGE_FILE,
-            found=", ".join(f"{name} {digest[:12]}" for name, digest in lineage.declarations.items()),
-            expected=f"{task.name} {expected[:12]}",
-            next="hotline train its recipe again, then judge and promote it",
-        )
 
 
 def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:

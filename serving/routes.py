@@ -70,6 +70,7 @@ class RouteTable:
         self._settled: dict[str, tuple[int, float]] = {}
         self._heard = time.monotonic()
         self._refusals: dict[str, str] = {}
+        self._ails: dict[str, str] = {}
 
     async def publish(self, fresh: RouteMap) -> None:
         """Make `fresh` the current map. Raises ValueError for a map that is not later than the current one."""
@@ -109,6 +110,16 @@ class RouteTable:
     async def refuse(self, app: str, reason: str) -> None:
         """A replica of `app` will not answer, and says why."""
         self._refusals[app] = reason
+
+    async def ail(self, app: str, reason: str | None) -> None:
+        """A replica of `app` runs and cannot answer at the moment, and why; None when it can again."""
+        self._ails = {name: why for name, why in self._ails.items() if name != app}
+        if reason:
+            self._ails[app] = reason
+
+    async def ails(self) -> dict[str, str]:
+        """Why applications that run cannot answer, by their names."""
+        return self._ails
 
     async def refusal(self, app: str) -> str | None:
         """The reason, once."""

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from hotline.errors import UnavailableError
 from hotline.settings import Settings
+from hotline.tasks import find
 
 if TYPE_CHECKING:
     from serving.controller import Controller
+    from serving.engines.triton_server import Server
     from serving.replica import Options
 
 log = logging.getLogger("hotline.serving")
@@ -54,6 +56,8 @@ class Running:
     seconds: float
     """From the call of `start` until the first call can be answered."""
     controller: Controller
+    server: Server | None = None
+    """The Triton server that was started for them."""
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _lost: bool = False
@@ -90,7 +94,7 @@ class Running:
         self._stopping.set()
         if self._thread:
             self._thread.join(timeout=LOOK_SECONDS + 5)
-        _stop_ray()
+        _stop_ray(self.server)
 
 
 def start(settings: Settings, port: int | None = None, options: Options | None = None) -> Running:
@@ -107,31 +111,33 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     from serving.controller import Controller
     from serving.replica import Options
 
-    controller = Controller(settings, options or Options())
-    controller.check()
+    options = options or Options()
+    Controller(settings, options).check()
     from ray.exceptions import RayError
 
+    server, options = _with_triton(settings, options)
+    controller = Controller(settings, options)
     try:
         controller.start(_start_ray(*address))
     except (RayError, TimeoutError) as error:
-        _stop_ray()
+        _stop_ray(server)
         found = str(error).splitlines()[0]
         raise UnavailableError(
             "Ray Serve did not start", where=LOGS, found=found, next="hotline serve, again"
         ) from error
     except BaseException:
-        _stop_ray()
+        _stop_ray(server)
         raise
     shown = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-    running = Running(f"http://{shown}:{address[1]}", time.monotonic() - begun, controller)
+    running = Running(f"http://{shown}:{address[1]}", time.monotonic() - begun, controller, server)
     running.follow()
     return running
 
 
-def serve_forever(settings: Settings) -> None:
+def serve_forever(settings: Settings, options: Options | None = None) -> None:
     """Serve until SIGINT or SIGTERM; says where to look, and how to stop."""
     print(f"Starting the endpoints of {settings.workspace} …", flush=True)
-    running = start(settings)
+    running = start(settings, options=options)
     try:
 
         def asked(signal_number: int, frame: FrameType | None) -> None:
@@ -153,6 +159,7 @@ def notice(running: Running) -> str:
     lines = [f"Ready after {running.seconds:.0f} s.", ""]
     lines += [
         f"  POST {running.url}/v1/tasks/{task}    {route.line}@{route.version}, {route.outcome} ({route.profile})"
+        + ("" if route.engine == "in process" else f", by {route.engine}")
         for task, route in served.routes.items()
     ]
     lines += [f"  not served: {task}: {reason}" for task, reason in served.unserved.items()]
@@ -209,7 +216,23 @@ def _start_ray(host: str, port: int) -> Any:
     return table
 
 
-def _stop_ray() -> None:
+def _with_triton(settings: Settings, options: Options) -> tuple[Server | None, Options]:
+    """A Triton server of our own where a task asks for one and none is named, and the options that name it.
+
+    Raises InputError for a task that Triton cannot run, UnavailableError when there is no server to start.
+    """
+    from serving.engines import engine, triton_server
+
+    for task, name in options.engines.items():
+        engine.refuse_unfit(find(task), name)
+    if options.triton or "triton" not in options.engines.values():
+        return None, options
+    server = triton_server.launch(settings, options.threads)
+    return server, options.model_copy(update={"triton": server.place})
+
+
+def _stop_ray(server: Server | None) -> None:
+    """End Ray, then the Triton server that it asked."""
     import ray
     from ray import serve
 
@@ -217,3 +240,5 @@ def _stop_ray() -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # Ray reports the end of its own controller as a failure
             serve.shutdown()
             ray.shutdown()
+    if server:
+        server.stop()

@@ -33,7 +33,8 @@ class Warrant:
         """The name of the Ray Serve application that answers with these bytes."""
         return f"{self.champion.record.task}-{self.model.digest[:DIGEST_CHARACTERS]}"
 
-    def route(self) -> Route:
+    def route(self, engine: str | None = None) -> Route:
+        """`engine` is what the site has it run by, where that is not what the record says."""
         record = self.champion.record
         return Route(
             task=record.task,
@@ -46,7 +47,7 @@ class Warrant:
             profile=self.verdict.profile,
             outcome=self.verdict.outcome,
             site=record.site,
-            engine=self.engine,
+            engine=engine or self.engine,
             app=self.app,
         )
 

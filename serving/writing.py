@@ -18,7 +18,8 @@ from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
 from serving.chat_news import Begun, News
 from serving.chat_request import ChatRequest
-from serving.replica import Options, Replica, no_answer, plain, private_copy
+from serving.replica import Options, Replica, no_answer, plain
+from serving.verified import private_copy
 
 if TYPE_CHECKING:
     from serving.engines.continuous import Continuous

@@ -69,6 +69,7 @@ def version_tags(lineage: Lineage) -> dict[str, str]:
     return {
         TASK_TAG: TASK_SEPARATOR.join(lineage.declarations),
         **{f"hotline.{name}": value for name, value in _digests(lineage).items()},
+        **({"hotline.converted": lineage.converted.source} if lineage.converted else {}),
     }
 
 

@@ -7,7 +7,7 @@ call the same two, so what was judged is what is served.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +43,9 @@ class Family(Protocol):
 
     A module may also offer `measure(model, inputs, targets) -> list[Size]`. One that can pack says `PACKS = True`, and
     its `prepare` takes `packs`: for every sequence the numbers of the rows in it. One that can do more than answer says
-    so with `abilities(model) -> Abilities`, and does it with `decode_with(model, state, inputs, wishes)`.
+    so with `abilities(model) -> Abilities`, and does it with `decode_with(model, state, inputs, wishes)`. One whose
+    `forward` can run elsewhere gives its state as named tensors with `to_tensors(state)`, and takes it back with
+    `of_tensors(tensors)`.
     """
 
     def base_digest(self, options: Any) -> str | None:
@@ -175,11 +177,12 @@ def answer(
     inputs: Sequence[Input],
     batch_rows: int = 64,
     wishes: Sequence[Wish] | None = None,
+    forward: Callable[[Any, Mapping[str, torch.Tensor]], Any] | None = None,
 ) -> list[Answer]:
     """Answers in the order of `inputs`: the one path that evaluation and the replicas both take.
 
     Inputs of similar size share a batch, so that little is padded. `wishes`, one for every input, are only for versions
-    that are able to fulfil them.
+    that are able to fulfil them. `forward` is an engine's, in place of the family's own.
     """
     import torch
 
@@ -189,19 +192,19 @@ def answer(
         for start in range(0, len(inputs), batch_rows):
             numbers = order[start : start + batch_rows]
             batch = family.prepare(model, [inputs[number] for number in numbers])
-            answers |= dict(zip(numbers, _decoded(family, model, batch, inputs, numbers, wishes), strict=True))
+            state = (forward or family.forward)(model, batch)
+            answers |= dict(zip(numbers, _decoded(family, model, state, inputs, numbers, wishes), strict=True))
     return [answers[number] for number in range(len(inputs))]
 
 
 def _decoded(
     family: Any,
     model: Any,
-    batch: Mapping[str, torch.Tensor],
+    state: Any,
     inputs: Sequence[Input],
     numbers: Sequence[int],
     wishes: Sequence[Wish] | None,
 ) -> Iterator[Answer]:
-    state = family.forward(model, batch)
     wished = [wishes[number] for number in numbers] if wishes else []
     if not any(wished):
         return cast("Iterator[Answer]", family.decode(model, state))

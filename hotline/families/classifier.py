@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from hotline.digests import canonical_json
 from hotline.errors import InputError, IntegrityError
-from hotline.families import choice
+from hotline.families import choice, graphs
 from hotline.families.bases import base_digest as pretrained_digest
 from hotline.families.classifier_options import ClassifierOptions, NgramOptions
 from hotline.families.encoders import PretrainedEncoder
@@ -53,6 +53,8 @@ class Classifier(nn.Module):
         width = encoder.width // self.members
         self.heads = nn.ModuleList(nn.Linear(width, len(tree.leaves)) for _ in range(self.members))
         self.register_buffer("temperature", torch.ones(()))
+        self.graph: graphs.Graph | None = None
+        """What answers in place of the layers, in a converted version."""
 
 
 def base_digest(options: ClassifierOptions) -> str | None:
@@ -106,6 +108,7 @@ def load(folder: Path, task: Task) -> Classifier:
         encoder = PretrainedEncoder.from_saved(options, folder / ENCODER_FOLDER)
     model = Classifier(task, LabelTree.load(folder), encoder)
     model.load_state_dict(weights)
+    model.graph = graphs.find(folder)
     return model.eval()
 
 
@@ -133,7 +136,19 @@ def loss(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
 
 def forward(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
     """Calibrated log-probabilities, (B, L)."""
+    if model.graph is not None:
+        return of_tensors(model.graph(batch))
     return functional.log_softmax(_logits(model, batch) / model.temperature, dim=-1)
+
+
+def to_tensors(state: Tensor) -> dict[str, Tensor]:
+    """The state by names, as a graph gives it out."""
+    return {"scores_BL": state}
+
+
+def of_tensors(tensors: Mapping[str, Tensor]) -> Tensor:
+    """The state that these are."""
+    return tensors["scores_BL"]
 
 
 def decode(model: Classifier, state: Tensor) -> Iterator[Answer]:

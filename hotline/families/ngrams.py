@@ -161,5 +161,14 @@ class NgramEncoder(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         weight_F = functional.dropout(batch["weight_F"], self.options.feature_dropout, self.training)
+        if torch.compiler.is_exporting():
+            return _sums(self.table.weight[batch["feature_F"]] * weight_F[:, None], batch["offset_B"])
         vector_BD: Tensor = self.table(batch["feature_F"], batch["offset_B"], per_sample_weights=weight_F)
         return vector_BD
+
+
+def _sums(row_FD: Tensor, offset_B: Tensor) -> Tensor:
+    """What an EmbeddingBag adds up, without the loop over bags that ONNX would make of one; bags may be empty."""
+    start_F = row_FD.new_zeros(len(row_FD) + 1, dtype=torch.int64)
+    bag_F = start_F.index_add(0, offset_B, torch.ones_like(offset_B))[:-1].cumsum(0) - 1
+    return row_FD.new_zeros(len(offset_B), row_FD.shape[1]).index_add(0, bag_F, row_FD)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,13 +17,29 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def serve(port: Annotated[int | None, typer.Option(help="Default: HOTLINE_PORT, else 8000.")] = None) -> None:
+def serve(
+    port: Annotated[int | None, typer.Option(help="Default: HOTLINE_PORT, else 8000.")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="TASK=triton; tasks that are not named are answered in process.")
+    ] = None,
+    triton: Annotated[
+        str | None, typer.Option(help="HOST:PORT (gRPC) of a running server; default: one is started here.")
+    ] = None,
+    triton_repository: Annotated[
+        Path | None, typer.Option(help="The folder that this server was started with; serving writes it.")
+    ] = None,
+    triton_backend: Annotated[
+        Literal["python", "onnxruntime"], typer.Option(help="What that server runs graphs with.")
+    ] = "python",
+) -> None:
     """Bring up the endpoints of every champion; stop with Ctrl-C."""
     from hotline import settings
+    from serving.engines.choice import options
     from serving.run import serve_forever
 
     here = settings.load()
-    serve_forever(here if port is None else here.model_copy(update={"port": port}))
+    chosen = options(here, engine or (), triton, triton_repository, triton_backend)
+    serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen)
 
 
 def predict(

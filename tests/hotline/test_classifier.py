@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hotline import families
 from hotline.errors import InputError, IntegrityError
-from hotline.families import classifier
+from hotline.families import classifier, graphs
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.ngrams import count
 from hotline.labels import LabelTree
@@ -190,6 +190,25 @@ def test_a_pretrained_encoder_from_a_folder_is_fine_tuned_saved_and_loaded(tiny_
     assert sum(a == b.label for a, b in zip(said, targets, strict=True)) / len(said) > 0.9
     classifier.save(model, tmp_path)
     assert labels_of(classifier.load(tmp_path, TASK), inputs) == said
+
+
+@pytest.mark.parametrize("encoder", ["ngrams of three members", "pretrained"])
+def test_as_a_graph_it_answers_the_same_for_any_rows_and_lengths(encoder: str, tiny_bert: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed: make setup")
+    from training.export import write_graph
+
+    chosen: dict[str, object] = {**SCRATCH.root.model_dump(), "members": 3}
+    if encoder == "pretrained":
+        chosen = {"encoder": "pretrained", "base": str(tiny_bert), "max_tokens": 32}
+    model = trained(ClassifierOptions.model_validate(chosen), steps=5)
+    inputs = [*corpus()[0], ticket("路灯不亮" * 30), ticket("zz"), ticket("路面坑洼，井盖破损")]
+    classifier.save(model, tmp_path)
+    write_graph(classifier, model, inputs[:3], tmp_path / graphs.GRAPH_FILE)
+    graph = classifier.load(tmp_path, TASK)
+    for rows in (1, 4, 64):
+        torchs, graphs_ = (families.answer(classifier, each, inputs, rows) for each in (model, graph))  # type: ignore[arg-type]
+        assert [a.target for a in torchs] == [a.target for a in graphs_]
+        assert [a.confidence for a in torchs] == pytest.approx([a.confidence for a in graphs_], abs=1e-5)
 
 
 def test_the_base_digest_names_the_pretrained_bytes(tiny_bert: Path) -> None:

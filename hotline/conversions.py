@@ -1,0 +1,21 @@
+"""How a version was made from another one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Conversion(BaseModel):
+    """A version whose answers are another one's, by other means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Digest of the version that was converted."""
+    name: str
+    """Its line and version."""
+    to: Literal["onnx"]
+    exporter: dict[str, str]
+    """The libraries that converted it, and their versions."""
