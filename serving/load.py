@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from fastapi.exceptions import RequestValidationError
+
 from hotline.errors import HotlineError
 
 LAST = 200
@@ -47,6 +49,8 @@ class Load:
         except HotlineError as error:
             busy.failed += error.http_status >= 500
             raise
+        except RequestValidationError:
+            raise  # the caller's
         except Exception:
             busy.failed += 1
             raise

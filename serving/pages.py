@@ -16,7 +16,6 @@ from hotline.errors import UnknownName
 from hotline.task import Task
 from hotline.tasks import TASKS
 from serving.bodies import (
-    ErrorBody,
     ListedModel,
     ListedTask,
     Liveness,
@@ -27,11 +26,12 @@ from serving.bodies import (
     TaskList,
     TaskLoad,
 )
-from serving.calls import names
+from serving.calls import ERRORS, names
 from serving.routes import Route, RouteMap
 from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import SILENCE_SECONDS, Switchboard
 
+UNKNOWN: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (404, 422)}
 PAGE = "/docs"
 FRONT = Path(__file__).parent / "front"
 OWN_ONLY = {"Content-Security-Policy": "default-src 'self'; img-src data:; media-src blob:; script-src 'self' blob:"}
@@ -50,7 +50,7 @@ def add_listings(app: FastAPI, switchboard: Switchboard) -> None:
     async def models() -> ModelList:
         return ModelList(data=[_listed_model(route) for route in switchboard.map.routes.values()])
 
-    @app.get("/v1/models/{model}", tags=["listings"], summary="One of them", responses={404: {"model": ErrorBody}})
+    @app.get("/v1/models/{model}", tags=["listings"], summary="One of them", responses=UNKNOWN)
     async def one_model(model: str) -> ListedModel:
         found = [route for route in switchboard.map.routes.values() if model in names(route)]
         if not found:

@@ -108,6 +108,7 @@ def without_time(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"time": ""})
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_and_ends_as_the_uninterrupted_one(
     fresh: Settings, candidate: ModelAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,8 +106,13 @@ def test_the_page_says_what_is_served_and_how_busy_it_is(page: Any, http: httpx.
 
 
 def test_a_mistake_of_the_caller_is_no_failure_of_the_endpoint(http: httpx.Client) -> None:
+    http.post("/v1/tasks/transcription", files={"file": ("a.wav", wav(tone()), "audio/wav")})
+    before = http.get("/v1/load").json()["tasks"]["transcription"]
     http.post("/v1/tasks/transcription", files={"file": ("a.wav", io.BytesIO(b"no sound"), "audio/wav")})
-    assert http.get("/v1/load").json()["tasks"]["transcription"]["failed"] == 0
+    two_speakers = {"model": "speech", "response_format": "diarized_json"}
+    http.post("/v1/audio/transcriptions", files={"file": ("a.wav", wav(tone()), "audio/wav")}, data=two_speakers)
+    after = http.get("/v1/load").json()["tasks"]["transcription"]
+    assert (after["failed"], after["answered"]) == (before["failed"], before["answered"])
 
 
 def test_the_page_needs_no_other_host(http: httpx.Client) -> None:

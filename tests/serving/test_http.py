@@ -124,7 +124,8 @@ def test_broken_json_is_refused(http: httpx.Client, content: bytes) -> None:
 
 
 def test_half_a_character_is_refused(http: httpx.Client) -> None:
-    refused(http.post(PATH, content=b'{"text": "ab\\ud800"}', headers=JSON), 422)
+    error = refused(http.post(PATH, content=b'{"text": "ab\\ud800"}', headers=JSON), 400)
+    assert (error["code"], error["found"]) == ("broken_json", "half a surrogate pair")
 
 
 def test_an_empty_body_is_refused(http: httpx.Client) -> None:

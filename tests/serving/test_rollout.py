@@ -63,6 +63,7 @@ def served(http: httpx.Client) -> dict[str, Any]:
     return provenance
 
 
+@pytest.mark.slow
 def test_a_promotion_and_a_rollback_under_load_fail_no_call(live_site: Site, endpoint: str, http: httpx.Client) -> None:
     before = served(http)
     with load(endpoint) as answers:

@@ -172,7 +172,7 @@ def test_an_expired_policy_stops_nothing_that_is_served_and_is_told(site: Site) 
     (note,) = controller.notes()
     assert "the site's policy expired" in note
     switchboard = Switchboard("test")
-    app = build(policy.load(site.settings.workspace), switchboard)
+    app = build(policy.load(site.settings.workspace), switchboard, site.settings.state)
     switchboard.map = RouteMap(number=1, head="0" * 64, notes=controller.notes())
     assert TestClient(app).get("/readyz").json()["notes"] == [note]
 

@@ -20,6 +20,7 @@ from training.recipe import load
 
 Written = Callable[..., str]
 FAMILIES = ["classifier", "transcriber", "writer"]
+OTHERS = ("classifier", "writer")
 WHOLE: dict[str, dict[int, set[float]]] = {}
 """The losses of the uninterrupted run, by recipe: made once."""
 
@@ -56,7 +57,7 @@ def killed_and_resumed(site: Settings, ranks: Any, written: Written, family: str
     assert losses(site, name) == whole, f"killed after step {at}"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["transcriber", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
 def test_a_killed_run_goes_on_with_the_same_losses(site: Settings, ranks: Any, written: Written, family: str) -> None:
     killed_and_resumed(site, ranks, written, family, f"{family}_killed")
 
@@ -84,6 +85,7 @@ def test_a_run_told_to_stop_writes_a_checkpoint_and_can_be_killed_again(
     assert losses(site, name) == whole
 
 
+@pytest.mark.slow
 def test_two_ranks_go_on_as_one(site: Settings, ranks: Any, written: Written) -> None:
     whole = uninterrupted(site, ranks, written, "classifier")
     name = written("classifier", "two_to_one")
@@ -97,6 +99,7 @@ def test_two_ranks_go_on_as_one(site: Settings, ranks: Any, written: Written) ->
         assert list(found[step]) == pytest.approx([loss], rel=1e-4), step
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_with_a_message(site: Settings, ranks: Any, written: Written) -> None:
     name = written("classifier", "bereft", checkpoint_steps=2)
     done = ranks.run(site, name, signal=signal.SIGKILL, at=5, to=1)
@@ -106,6 +109,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_message(site: Settings, ranks: Any
     assert ranks.run(site, name, resume=True)["codes"] == [0, 0]  # the last good one loads
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_last_good_checkpoint_loads(site: Settings, ranks: Any, written: Written) -> None:
     """A limit on the size of files stands in for the disk's end: it needs no rights, and the write fails alike."""
     name = written("classifier", "full")
