@@ -32,6 +32,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         503: "No champion, or too many calls waiting",
     }.items()
 }
+EVENTS = "text/event-stream"
+EVENT = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}}
+"""Of each event, as OpenAPI 3.2 describes a stream; `data` is JSON or `[DONE]`."""
 CallId = Annotated[
     str | None,
     Header(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The hotline's own number of the call; given back"),

@@ -17,7 +17,7 @@ from hotline.errors import HotlineError, UnavailableError
 from hotline.tasks import TASKS
 from serving import guard
 from serving.bodies import problem
-from serving.calls import ERRORS, CallId, answering_model
+from serving.calls import ERRORS, EVENT, EVENTS, CallId, answering_model
 from serving.chat_answers import ChatCompletion, ChatProvenance
 from serving.chat_choices import Choices, sent
 from serving.chat_request import ChatRequest
@@ -27,7 +27,6 @@ from serving.switchboard import Switchboard
 log = logging.getLogger("ray.serve")
 
 PATH = "/v1/chat/completions"
-EVENTS = "text/event-stream"
 Result = TypeVar("Result")
 
 
@@ -54,7 +53,7 @@ def add(app: FastAPI, switchboard: Switchboard) -> None:
         call,
         methods=["POST"],
         response_model=ChatCompletion,
-        responses={**ERRORS, 200: {"content": {EVENTS: {"schema": {"type": "string"}}}}},
+        responses={**ERRORS, 200: {"content": {EVENTS: EVENT}}},
         summary="The next turn of a conversation, as OpenAI's clients ask for it",
         operation_id="chat_completions",
         tags=["OpenAI-compatible"],

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi.exceptions import RequestValidationError
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -30,6 +31,15 @@ LANGUAGES_OF_ISO_639_1 = {
 }
 """The two-letter codes that OpenAI's clients send, as the ISO 639-3 codes of the dialect registry."""
 _BETWEEN_KEYWORDS = re.compile(r"[,，、;；。.!！?？:：\r\n\t]+")
+
+
+def _flag(value: Any) -> Any:
+    """A form's truth value, as clients write it; 0 and `on` are none."""
+    named = {"true": True, "True": True, "false": False, "False": False}
+    return named.get(value, value) if isinstance(value, str) else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
 
 
 class KnownLanguage:
@@ -98,7 +108,7 @@ class TranscriptionForm(BaseModel):
     include: Annotated[
         tuple[Literal["logprobs"], ...], Field(alias=INCLUDE, description="With response_format json only")
     ] = ()
-    stream: Annotated[bool, Field(description="Events as stretches are heard; with json, text, diarized_json")] = False
+    stream: Annotated[Flag, Field(description="Events as stretches are heard; with json, text, diarized_json")] = False
     chunking_strategy: Annotated[
         Literal["auto"], Field(description="Long recordings are always cut at their pauses")
     ] = "auto"

@@ -15,7 +15,7 @@ from hotline.tasks.speech.transcription import TRANSCRIPTION
 from hotline.wishes import Wish
 from serving import events, forms, subtitles, transcription_bodies, transcription_form
 from serving.bodies import Body
-from serving.calls import ERRORS, Call, CallId, answering
+from serving.calls import ERRORS, EVENT, EVENTS, Call, CallId, answering
 from serving.recordings import Recording, Recordings
 from serving.stitching import Joined, Piece, stitch
 from serving.strict import MAX_NAME_CHARACTERS
@@ -53,7 +53,7 @@ def add(app: FastAPI, switchboard: Switchboard, recordings: Recordings) -> None:
         call,
         methods=["POST"],
         response_model=Transcription | VerboseTranscription | DiarizedTranscription,
-        responses={**ERRORS, 200: {"content": {kind: {"schema": {"type": "string"}} for kind in _TEXTS}}},
+        responses={**ERRORS, 200: {"content": _TEXTS}},
         summary="A recording's text, as OpenAI's clients ask for it",
         operation_id="audio_transcriptions",
         tags=["OpenAI-compatible"],
@@ -61,7 +61,8 @@ def add(app: FastAPI, switchboard: Switchboard, recordings: Recordings) -> None:
     )
 
 
-_TEXTS = ("text/plain", *(kind for _, kind in SUBTITLES.values()), "text/event-stream")
+_TEXT = {"schema": {"type": "string"}}
+_TEXTS = {"text/plain": _TEXT, **{kind: _TEXT for _, kind in SUBTITLES.values()}, EVENTS: EVENT}
 
 
 def check_model(name: str, ours: Call) -> None:

@@ -57,6 +57,7 @@ def test_a_prompt_is_a_list_of_words() -> None:
         {"keywords[]": ["字"] * 201},
         {"keywords[]": [""]},
         {"stream": ["perhaps"]},
+        {"stream": ["0"]},
         {"chunking_strategy": ["none"]},
     ],
     ids=str,
