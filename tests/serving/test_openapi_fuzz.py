@@ -51,6 +51,8 @@ def document(endpoint: str) -> dict[str, Any]:
     # two fields that say the same, or fields of another kind of question, are refused together
     del asked["properties"]["max_tokens"], form["properties"]["language"]
     form["properties"]["languages[]"]["items"] = {"enum": ["zh", "yue", "en"]}
+    words = form["properties"]["keywords[]"]  # one field of a form is a list of one, and a number in it a text:
+    del words["type"], words["items"]["type"]  # no type can be wrong here
     question = schemas["Question"]
     question["required"].append("options")
     question["properties"] = {
