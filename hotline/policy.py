@@ -73,10 +73,13 @@ class SitePolicy(BaseModel):
     """Values of slices that this hotline no longer has, by column: a test set may lack what the champion's had."""
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
+    access: Literal["open", "required"] = "open"
+    """Whether every route wants an access key. Without, nothing but this machine itself is listened to."""
 
     @property
     def digest(self) -> str:
-        unsaid = {"upstream"} if self.upstream is None else set[str]()  # a policy of before has the digest that it had
+        """Of what decides on versions; who may call them is no part of a verdict's evidence."""
+        unsaid = {"access"} | ({"upstream"} if self.upstream is None else set())  # digests of before stay
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 
     def upstream_of(self, task: str) -> Upstream | None:

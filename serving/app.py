@@ -20,6 +20,7 @@ from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
@@ -72,7 +73,10 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lambda _: bulk.running(),
-        middleware=[Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS)],
+        middleware=[
+            Middleware(Door, site=site, state=state),
+            Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+        ],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,

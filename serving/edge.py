@@ -12,13 +12,16 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hotline import requests
-from hotline.errors import HotlineError, UnavailableError
+from hotline.errors import HotlineError, UnavailableError, UnknownName
 from serving import guard
 
 log = logging.getLogger("ray.serve")
 
 RAYS_OWN = ("x-request", "x-session", "x-serve", "serve-")
 """Headers by which a caller could steer Ray Serve's routing and time-outs: they end here."""
+
+RAYS_PAGES, RAYS_HEALTH = "/-/", "/-/healthz"
+"""The proxy answers there itself, before any key was looked at: that it lives it may say, what it routes it may not."""
 
 
 def middlewares() -> list[Middleware]:
@@ -34,6 +37,10 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if scope["path"].startswith(RAYS_PAGES) and scope["path"] != RAYS_HEALTH:
+            missing = UnknownName("there is no such address", next="see /docs")
+            await guard.failure(missing, str(requests.stamp()))(scope, receive, send)
             return
         headers = [pair for pair in scope["headers"] if not _is_rays(pair[0])]
         answer = _Answer(scope, receive, send)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hotline.errors import UnavailableError
 from hotline.settings import Settings
 from hotline.tasks import find
+from serving.access import listening
 
 if TYPE_CHECKING:
     from serving.controller import Controller
@@ -101,11 +102,12 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     """Endpoints for every champion of the workspace's ledger, ready to be called.
 
     Raises UnavailableError when the port is taken, RefusedError when no champion may be served, IntegrityError when
-    the ledger or the bytes were edited; nothing was started then.
+    the ledger or the bytes were edited, PolicyError when strangers could call; nothing was started then.
     """
     begun = time.monotonic()
-    address = (settings.host, settings.port if port is None else port)
-    check_port(*address)
+    settings = settings if port is None else settings.model_copy(update={"port": port})
+    listening.check(settings)
+    check_port(settings.host, settings.port)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from serving.controller import Controller
@@ -118,7 +120,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
-        controller.start(_start_ray(*address))
+        controller.start(_start_ray(settings))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]
@@ -128,8 +130,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     except BaseException:
         _stop_ray(server)
         raise
-    shown = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-    running = Running(f"http://{shown}:{address[1]}", time.monotonic() - begun, controller, server)
+    running = Running(settings.url, time.monotonic() - begun, controller, server)
     running.follow()
     return running
 
@@ -192,7 +193,7 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _start_ray(host: str, port: int) -> Any:
+def _start_ray(settings: Settings) -> Any:
     """A Ray of our own on this machine, never a cluster that an environment variable points at; its route table."""
     import ray
     from ray import serve
@@ -212,7 +213,7 @@ def _start_ray(host: str, port: int) -> Any:
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     table = routes.create()  # its process comes up beside those of Ray Serve
-    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=QUIET)
+    serve.start(proxy_location="HeadOnly", http_options=listening.http_options(settings), logging_config=QUIET)
     return table
 
 
