@@ -117,6 +117,11 @@ class Settings(BaseModel):
         return self.workspace / "access.head"
 
     @property
+    def captures(self) -> Path:
+        """Encrypted calls and corrections, for a limited time."""
+        return self.state / "captures.db"
+
+    @property
     def verified(self) -> Path:
         """Private read-only copies of model bytes whose digests were checked."""
         return self.state / "verified"

@@ -22,6 +22,7 @@ from pipelines.commands import (
     corpora,
     decisions,
     exporting,
+    feedback,
     models,
     site,
     texts,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(access.access_app, name="access")
+app.add_typer(feedback.feedback_app, name="feedback")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
 for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):

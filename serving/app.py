@@ -24,6 +24,9 @@ from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
+from serving.capture import feedback
+from serving.capture import store as captured
+from serving.capture.tap import Tap
 from serving.recordings import Recordings
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
@@ -76,6 +79,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         middleware=[
             Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(Tap, site=site, path=state / captured.FILE),
         ],
         exception_handlers={
             HotlineError: guard.on_error,
@@ -94,6 +98,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
     jobs.add(app, bulk)
+    feedback.add(app, site, captured.Store(state / captured.FILE))
     unserved.add(app)
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)

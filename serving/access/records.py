@@ -50,5 +50,13 @@ class Revoked(Entry):
     reason: str
 
 
-AnyEntry = Issued | Revoked
+class Exported(Entry):
+    """Captured calls of that task were decrypted and written out, so many of them."""
+
+    kind: Literal["exported"] = "exported"
+    task: Name
+    calls: Annotated[int, Field(ge=0)]
+
+
+AnyEntry = Issued | Revoked | Exported
 ADAPTER: TypeAdapter[AnyEntry] = TypeAdapter(Annotated[AnyEntry, Field(discriminator="kind")])
