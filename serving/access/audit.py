@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,18 @@ class Audit:
 
     def __init__(self, folder: Path, file_bytes: int = FILE_BYTES, files: int = FILES) -> None:
         self._folder, self._file_bytes, self._files = folder, file_bytes, files
-        self._lines: queue.Queue[dict[str, Any]] = queue.Queue(WAITING)
+        self._lines: deque[tuple[float, str, str, str, int, object]] = deque()
         self._strangers: Counter[tuple[str, str, int]] = Counter()
         self._lost = 0
         self._path: Path | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def call(self, key: str, method: str, what: str, status: int, request_id: str) -> None:
+    def call(self, key: str, method: str, what: str, status: int, request_id: object) -> None:
         """One call with a right key; `status` 0 says that the caller hung up before an answer."""
-        line = {"time": time.time(), "key": key, "method": _known(method), "what": what, "status": status}
-        try:
-            self._lines.put_nowait({**line, "request_id": request_id})
-        except queue.Full:
+        if len(self._lines) < WAITING:
+            self._lines.append((time.time(), key, method, what, status, request_id))
+        else:
             self._lost += 1
         self._start()
 
@@ -72,9 +71,11 @@ class Audit:
             time.sleep(EVERY_SECONDS)
             self.flush()
 
-    def _waiting(self) -> Any:
-        while not self._lines.empty():
-            yield self._lines.get_nowait()
+    def _waiting(self) -> Iterator[dict[str, Any]]:
+        while self._lines:
+            at, key, method, what, status, id = self._lines.popleft()
+            called = {"time": at, "key": key, "method": _known(method), "what": what, "status": status}
+            yield {**called, "request_id": str(id)}
         many, self._strangers = self._strangers, Counter()
         for (method, what, status), count in many.items():
             yield {

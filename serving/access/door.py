@@ -7,6 +7,7 @@ import base64
 import binascii
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -27,6 +28,7 @@ from serving.access.strangers import Strangers, neighbourhood
 
 log = logging.getLogger("ray.serve")
 
+HEADERS = frozenset({b"authorization", b"sec-fetch-site", b"x-priority"})
 LOOK_SECONDS = 1.0
 """How often the register's file is looked at: so soon a revoked key is refused."""
 
@@ -79,7 +81,7 @@ class Door:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers, state = Headers(scope=scope), scope.setdefault("state", {})
+        headers, state = _wanted(scope), scope.setdefault("state", {})
         state["stamp"], state["priority"] = requests.stamp(), _priority(headers)
         if self._ring is None or scope["path"] == rights.OPEN:
             await self._app(scope, receive, send)
@@ -94,7 +96,7 @@ class Door:
         state["key"], state["priority"] = key, _priority(headers, key.priority)
         await self._pass(key, right, scope, receive, send)
 
-    async def _admit(self, ring: Ring, scope: Scope, headers: Headers) -> Issued:
+    async def _admit(self, ring: Ring, scope: Scope, headers: Mapping[bytes, str]) -> Issued:
         """Whose call it is. Raises AccessError for a key that is missing, wrong, expired or revoked."""
         sent = credentials(headers)
         if not sent:
@@ -106,7 +108,7 @@ class Door:
                 next="ask the site's operator for a key: hotline access create",
             )
         keys, host = await ring.current(), (scope.get("client") or ("",))[0]
-        who = (neighbourhood(host), keys.named(sent) or "")
+        who = (neighbourhood(host), keys.named(sent))
         self._strangers.refuse_waiting(who)
         key = keys.holder(sent)
         if key is None:
@@ -138,16 +140,22 @@ class Door:
             await _refuse(error, scope, receive, watched)
         finally:
             what = getattr(scope.get("route"), "path", right.place)
-            self._audit.call(key.id, scope.get("method", ""), what, status, guard.request_id(scope))
+            id = scope["state"].get("request_id") or scope["state"]["stamp"]
+            self._audit.call(key.id, scope.get("method", ""), what, status, id)
 
 
-def credentials(headers: Headers) -> str:
+def _wanted(scope: Scope) -> dict[bytes, str]:
+    """The headers that the door reads, in one pass."""
+    return {name: value.decode("latin-1") for name, value in scope["headers"] if name in HEADERS}
+
+
+def credentials(headers: Mapping[bytes, str]) -> str:
     """The key that was sent: as Bearer, or as the password that a browser was asked for; "" for none."""
-    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    scheme, _, rest = headers.get(b"authorization", "").partition(" ")
     rest = rest.strip()
     if scheme.lower() == "bearer":
         return rest[: MAX_CHARACTERS + 1]
-    if scheme.lower() != "basic" or headers.get("sec-fetch-site") == "cross-site":
+    if scheme.lower() != "basic" or headers.get(b"sec-fetch-site") == "cross-site":
         return ""  # browsers send passwords along with what other sites' pages ask
     try:
         return base64.b64decode(rest[: 4 * MAX_CHARACTERS], validate=True).decode("latin-1").partition(":")[2]
@@ -155,9 +163,9 @@ def credentials(headers: Headers) -> str:
         return ""
 
 
-def _priority(headers: Headers, most: Priority = "live") -> Priority:
+def _priority(headers: Mapping[bytes, str], most: Priority = "live") -> Priority:
     """Of the call; a caller may lower what the key has, never raise it."""
-    return "bulk" if most == "bulk" or headers.get("x-priority", "").lower() == "bulk" else "live"
+    return "bulk" if most == "bulk" or headers.get(b"x-priority", "").lower() == "bulk" else "live"
 
 
 async def _refuse(error: AccessError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -43,14 +43,14 @@ class Keys:
             elif isinstance(entry, Revoked):
                 self.revoked[entry.id] = entry
 
-    def named(self, sent: str) -> str | None:
-        """The id of the key that `sent` claims to be; None for one that was never issued here."""
-        parts = sent[:MAX_CHARACTERS].split("_", 2)
-        return parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1] in self.issued else None
+    def named(self, sent: str) -> str:
+        """The id of the key that `sent` claims to be; "" for one that was never issued here."""
+        parts = sent.split("_", 2)
+        return parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1] in self.issued else ""
 
     def holder(self, sent: str) -> Issued | None:
         """The key, expired and revoked ones too; None unless every character is right, found out in constant time."""
-        key = self.issued.get(self.named(sent) or "")
+        key = self.issued.get(self.named(sent))
         same = hmac.compare_digest(hash_of(sent), key.hash if key else _NOBODY)
         return key if same else None
 

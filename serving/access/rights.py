@@ -45,12 +45,16 @@ class Right:
     roles: frozenset[Role]
 
 
+_EXACT = {path: Right(path, roles) for path, roles in EXACT.items()}
+_UNDER = [Right(prefix, roles) for prefix, roles in UNDER.items()]
+_OTHER = Right("other", ADMIN)
+
+
 def of(path: str) -> Right:
     """What that address wants."""
-    if path in EXACT:
-        return Right(path, EXACT[path])
-    found = next((Right(prefix, roles) for prefix, roles in UNDER.items() if path.startswith(prefix)), None)
-    return found or Right("other", ADMIN)
+    if path in _EXACT:
+        return _EXACT[path]
+    return next((right for right in _UNDER if path.startswith(right.place)), _OTHER)
 
 
 def check(key: Issued, right: Right) -> None:
