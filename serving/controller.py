@@ -23,6 +23,7 @@ from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.tasks import TASKS
 from serving import app, replica, warrant
+from serving.listener import Address
 from serving.replica import Options
 from serving.routes import Route, RouteMap
 from serving.warrant import Warrant
@@ -71,10 +72,10 @@ class Controller:
         if len(errors) == len(chain.champions()):
             raise errors[0] if errors else _no_champion()
 
-    def start(self, table: Any) -> None:
+    def start(self, table: Any, address: Address) -> None:
         """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
         self._table = table
-        self.step(RunTarget(app.application(self._policy, self._settings.state), INGRESS, "/", QUIET))
+        self.step(RunTarget(app.application(self._policy, self._settings.state, address), INGRESS, None, QUIET))
         if not self._map.routes:
             reasons = "; ".join(self._map.unserved.values())
             raise RefusedError("no champion can be served", found=reasons, next="hotline verify")
