@@ -54,6 +54,17 @@ class Upstream(BaseModel):
         return [part.replace("{folder}", folder).replace("{port}", str(port)) for part in self.command]
 
 
+class Rollout(BaseModel):
+    """How one version takes over from another. It decides nothing about a verdict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warm_seconds: Annotated[float, Field(ge=0)] = 900.0
+    """How long a version goes on answering the calls that began with it after another took its place."""
+    warm_versions: Annotated[int, Field(ge=0)] = 2
+    """Of one task, so many such versions at most."""
+
+
 class SitePolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,10 +84,12 @@ class SitePolicy(BaseModel):
     """Values of slices that this hotline no longer has, by column: a test set may lack what the champion's had."""
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
+    rollout: Rollout = Rollout()
 
     @property
     def digest(self) -> str:
-        unsaid = {"upstream"} if self.upstream is None else set[str]()  # a policy of before has the digest that it had
+        unsaid = {"rollout"}  # a verdict does not depend on it
+        unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 
     def upstream_of(self, task: str) -> Upstream | None:

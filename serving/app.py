@@ -24,6 +24,7 @@ from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
 from serving.recordings import Recordings
+from serving.rollout import callers
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
 
@@ -40,7 +41,8 @@ class Ingress:
     """One ingress replica."""
 
     def __init__(self, site: SitePolicy, state: Path) -> None:
-        self._site, self._state, self._switchboard = site, state, Switchboard(uuid.uuid4().hex)
+        self._site, self._state = site, state
+        self._switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build(self._site, self._switchboard, self._state)
@@ -72,7 +74,10 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lambda _: bulk.running(),
-        middleware=[Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS)],
+        middleware=[
+            Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(callers.Heard, switchboard=switchboard),
+        ],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,

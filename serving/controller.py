@@ -14,16 +14,16 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.api import RunTarget
-from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.serve.schema import LoggingConfig
 
-from hotline import heads, policy, registry
+from hotline import heads, policy
 from hotline.errors import HotlineError, RefusedError
 from hotline.ledger import Chain
-from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.tasks import TASKS
-from serving import app, replica, warrant
+from serving import app, applications, replica, warrant
 from serving.replica import Options
+from serving.rollout.stages import Stages
 from serving.routes import Route, RouteMap
 from serving.warrant import Warrant
 
@@ -32,6 +32,7 @@ log = logging.getLogger("hotline.serving")
 INGRESS = "ingress"
 LOAD_SECONDS = 180.0
 SETTLE_SECONDS = 60.0
+ADOPT_SECONDS = 15.0
 RETRY_SECONDS = 60.0
 """A version that refused to start is tried again after this long."""
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -56,6 +57,7 @@ class Controller:
         self._map = RouteMap()
         self._refusals: dict[str, Refusal] = {}
         self._apps: set[str] = set()
+        self._stages = Stages(self._policy.rollout)
         self._table: Any = None
 
     @property
@@ -67,7 +69,7 @@ class Controller:
         """Without Ray: whether anything may be served. Raises the first refusal when nothing may."""
         chain = self._ledger.read()
         wanted, refused = self._examine(chain)
-        errors = [*refused.values(), *(error for error in map(self._fetch, wanted.values()) if error)]
+        errors = [*refused.values(), *(error for error in map(self._fetched, wanted.values()) if error)]
         if len(errors) == len(chain.champions()):
             raise errors[0] if errors else _no_champion()
 
@@ -96,8 +98,8 @@ class Controller:
                 unserved[task] = refusal.reason
             else:
                 routes[task] = found.route(self._options.engines.get(task))
-        unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
-        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
+        unserved |= {task: why for task, why in applications.down(routes, self._table).items() if task not in unserved}
+        self._switch(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
         self._delete_unrouted()
 
     def _remember(self, chain: Chain) -> None:
@@ -131,24 +133,17 @@ class Controller:
             return time.monotonic() - refusal.tried > RETRY_SECONDS
         return found.app not in self._apps
 
-    def _fetch(self, found: Warrant) -> HotlineError | None:
-        """Have the verified bytes at hand for the replicas; gives back why that failed."""
-        try:
-            fetch(self._settings, found.model)
-        except HotlineError as error:
-            return error
-        return None
-
     def _load(self, warrants: Sequence[Warrant], ingress: Iterable[RunTarget]) -> None:
         """Start these versions beside what is running and wait for each; keeps why one did not start."""
-        failures = {found.app: self._fetch(found) for found in warrants}
+        failures = {found.app: self._fetched(found) for found in warrants}
         queue = self._policy.limits.queue
         targets = [*ingress]
         for found in warrants:
             if failures[found.app] is None:
                 deployed = replica.application(self._settings, found, self._options, queue)
                 targets.append(RunTarget(deployed, found.app, None, QUIET))
-        reasons = self._run(targets) if targets else {}
+        longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
+        reasons = applications.run(targets, self._table, LOAD_SECONDS + longer) if targets else {}
         for found in warrants:
             task, entry = found.champion.record.task, found.champion.entry.seq
             reason = str(failures[found.app] or "") or reasons.get(found.app)
@@ -158,31 +153,18 @@ class Controller:
             else:
                 self._apps.add(found.app)
 
-    def _run(self, targets: Sequence[RunTarget]) -> dict[str, str]:
-        """Deploy and wait; why an application did not come up, by its name."""
-        serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
-        waiting, reasons = {target.name for target in targets}, dict[str, str]()
-        longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
-        give_up = time.monotonic() + LOAD_SECONDS + longer
-        while waiting:
-            time.sleep(0.1)
-            states = serve.status().applications
-            for name in list(waiting):
-                state = states[name].status if name in states else None
-                if state == ApplicationStatus.RUNNING:
-                    waiting.discard(name)
-                elif state in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
-                    reasons[name] = ray.get(self._table.refusal.remote(name)) or states[name].message
-                    waiting.discard(name)
-            if time.monotonic() > give_up:
-                reasons |= dict.fromkeys(waiting, f"it did not start within {LOAD_SECONDS:g} s")
-                break
-        for name in reasons:
-            serve.delete(name, _blocking=False)
-        return reasons
+    def _fetched(self, found: Warrant) -> HotlineError | None:
+        return applications.fetch(self._settings, found.model)
 
-    def _publish(self, fresh: RouteMap) -> None:
-        """Make `fresh` the current map when it says something new; wait until every ingress answers by it."""
+    def _switch(self, fresh: RouteMap) -> None:
+        """Publish `fresh`; when calls have a version to keep, every ingress first hands over which calls these are."""
+        if self._stages.changes(self._map, fresh.routes) and not self._map.asking:
+            self._publish(self._map.model_copy(update={"asking": True}), settled=False)
+        self._publish(self._stages.staged(self._map, fresh))
+
+    def _publish(self, fresh: RouteMap, settled: bool = True) -> None:
+        """Make `fresh` the current map when it says something new; wait until every ingress answers by it, and if
+        `settled` until no call of an earlier map is left."""
         self._tell(fresh)
         told = ray.get(self._table.beat.remote())
         numbered = fresh.model_copy(update={"number": self._map.number})
@@ -190,19 +172,11 @@ class Controller:
             return
         self._map = fresh.model_copy(update={"number": self._map.number + 1})
         ray.get(self._table.publish.remote(self._map))
-        give_up = time.monotonic() + SETTLE_SECONDS
-        while not ray.get(self._table.settled.remote(self._map.number)) and time.monotonic() < give_up:
+        give_up = time.monotonic() + (SETTLE_SECONDS if settled else ADOPT_SECONDS)
+        done = self._table.settled if settled else self._table.adopted
+        while not ray.get(done.remote(self._map.number)) and time.monotonic() < give_up:
             time.sleep(0.05)
             ray.get(self._table.beat.remote())
-
-    def _down(self, routes: dict[str, Route]) -> dict[str, str]:
-        """Tasks whose version does not run at the moment, which Ray Serve restarts by itself, or whose engine ails."""
-        states, ails = serve.status().applications, ray.get(self._table.ails.remote())
-        return {task: ails[route.app] for task, route in routes.items() if route.app in ails} | {
-            task: f"{route.line}@{route.version} is restarting"
-            for task, route in routes.items()
-            if route.app not in states or states[route.app].status != ApplicationStatus.RUNNING
-        }
 
     def _tell(self, fresh: RouteMap) -> None:
         """One log line for everything that `fresh` changes."""
@@ -220,21 +194,12 @@ class Controller:
 
     def _delete_unrouted(self) -> None:
         """Delete what no ingress asks any more; a long recording may keep its version for as long as it is."""
-        gone = self._apps - {route.app for route in self._map.routes.values()}
+        gone = self._apps - self._map.loaded.keys()
         if not gone or not ray.get(self._table.settled.remote(self._map.number)):
             return
         for name in gone:
             serve.delete(name, _blocking=False)
         self._apps -= gone
-
-
-def fetch(settings: Settings, address: ModelAddress) -> None:
-    """Have the version's checked bytes under `settings.verified`. Raises what `registry.fetch` raises."""
-    place = settings.verified / address.digest
-    if place.is_dir():
-        registry.check(place, address)  # saves the seconds that importing MLflow takes
-    else:
-        registry.fetch(registry.connect(settings.tracking_uri), address, settings.verified)
 
 
 def _no_champion() -> RefusedError:
