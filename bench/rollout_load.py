@@ -89,7 +89,7 @@ async def request(http: httpx.AsyncClient, call: str) -> Said:
 
 
 async def _all(url: str, path: str, clients: int, requests: int, pause: float) -> None:
-    with open(path, "w", encoding="utf-8", buffering=1) as file:
+    with Path(path).open("w", encoding="utf-8", buffering=1) as file:
         await asyncio.gather(*(client(url, requests, pause, file) for _ in range(clients)))
 
 

@@ -63,6 +63,8 @@ class Rollout(BaseModel):
     """How long a version goes on answering the calls that began with it after another took its place."""
     warm_versions: Annotated[int, Field(ge=0)] = 2
     """Of one task, so many such versions at most."""
+    drain_then_load: tuple[Name, ...] = ()
+    """Tasks of which two versions do not fit in memory: the old one ends before the new one is loaded, callers wait."""
 
 
 class SitePolicy(BaseModel):
