@@ -35,6 +35,9 @@ LARGE_PATHS = {
 }
 """Whose bodies may be as large as a recording."""
 
+HEALTH_SECONDS = 2.0
+"""A process that was killed is found missing after so long, and started again."""
+
 
 @serve.ingress()
 class Ingress:
@@ -58,6 +61,7 @@ def application(site: SitePolicy, state: Path, replicas: int = 1) -> Any:
         max_queued_requests=site.limits.queue,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=30,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(site, state)

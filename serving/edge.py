@@ -43,7 +43,7 @@ class Edge:
             log.exception("the proxy failed")
             if answer.started:
                 raise
-            await answer.tell(500)
+            await answer.tell(503)
 
 
 class _Answer:
@@ -69,11 +69,10 @@ class _Answer:
         await self._send(message)
 
     async def tell(self, status: int) -> None:
-        error: HotlineError = guard.internal()
-        if status in (408, 429, 502, 503, 504):
+        error: HotlineError = HotlineError("the request is not valid", next="see /docs")
+        if status in (408, 429) or status >= 500:  # the ingress says JSON: this is a proxy that did not reach it
             error = UnavailableError("the endpoints are not answering at the moment", next="try again in a second")
-        elif status < 500:
-            error = HotlineError("the request is not valid", next="see /docs")
+            status = 503 if status == 500 else status
         await guard.failure(error, str(requests.stamp()), status)(self._scope, self._receive, self._send)
 
 
