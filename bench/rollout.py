@@ -8,7 +8,8 @@ window is followed by three promotions and one rollback; it lasts as long as the
 answered. `p999_ratio`: the 99.9th percentile of response times during the changes by that of the quiet window.
 
 Then, under the same load, the replicas, the controller of Ray Serve, the ingress and the actor with the route map are
-killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as `Retry-After` says, for 60 s at most.
+killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as `Retry-After` says,
+for 60 s at most.
 `failed_after_kill`: requests without an answer even so.
 
 Prints tables; the last line is one JSON object, null where nothing was measured.

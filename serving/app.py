@@ -25,6 +25,7 @@ from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
 from serving.recordings import Recordings
 from serving.rollout import callers
+from serving.rollout.mirror import Mirror
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
 
@@ -45,7 +46,7 @@ class Ingress:
 
     def __init__(self, site: SitePolicy, state: Path) -> None:
         self._site, self._state = site, state
-        self._switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site))
+        self._switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site), Mirror(site.rollout))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build(self._site, self._switchboard, self._state)

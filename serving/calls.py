@@ -72,7 +72,7 @@ class Call:
 def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
     """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
     with switchboard.call() as known:
-        route = known.seen_by(CALLER.get().begun).get(task.name)
+        route = CALLER.get().routes(known).get(task.name)
         if route is None:
             raise _unserved(task.name, known)
         with switchboard.load.of(task.name):
@@ -86,7 +86,7 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
     with switchboard.call() as known:
-        seen = known.seen_by(CALLER.get().begun)
+        seen = CALLER.get().routes(known)
         served = [route for route in seen.values() if TASKS[route.task].family == family]
         found = [route for route in served if model in names(route)]
         if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from hotline.records import Digest, Outcome
 from hotline.task import Profile
 from serving.rollout.begun import Begun
+from serving.rollout.counts import Key, Pair, Window
 
 NAMESPACE = "hotline"
 TABLE = "routes"
@@ -43,11 +44,12 @@ class Route(BaseModel):
 
 
 class Stage(BaseModel):
-    """A version that answers a share of a task's calls: those that began with map `since`, or later, before `until`."""
+    """What a version is to a task: for the calls that began with map `since` or a later one, before `until`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     route: Route
+    kind: Literal["champion", "shadow", "canary"] = "champion"
     share: float = 1.0
     since: int
     until: int | None = None
@@ -68,6 +70,8 @@ class RouteMap(BaseModel):
     routes: dict[str, Route] = {}
     since: dict[str, int] = {}
     """By task, the number of the map with which its version became the one that answers."""
+    trials: dict[str, Stage] = {}
+    """What is tried beside the champion, by task."""
     warm: tuple[Stage, ...] = ()
     """What answered before and still does for the calls that began with it."""
     asking: bool = False
@@ -82,24 +86,40 @@ class RouteMap(BaseModel):
     @property
     def loaded(self) -> dict[str, Route]:
         """Every version that this map has answer somebody, by its application."""
-        return {route.app: route for route in (*(stage.route for stage in self.warm), *self.routes.values())}
+        stages = (*self.warm, *self.trials.values())
+        return {route.app: route for route in (*(stage.route for stage in stages), *self.routes.values())}
 
     def within(self, apps: Collection[str]) -> RouteMap:
         """This map without the versions whose application is none of these."""
         wrong = {task: "its replica holds other bytes" for task, route in self.routes.items() if route.app not in apps}
         routes = {task: route for task, route in self.routes.items() if route.app in apps}
         warm = tuple(stage for stage in self.warm if stage.route.app in apps)
-        return self.model_copy(update={"routes": routes, "warm": warm, "unserved": {**self.unserved, **wrong}})
+        trials = {task: stage for task, stage in self.trials.items() if stage.route.app in apps}
+        update = {"routes": routes, "warm": warm, "trials": trials, "unserved": {**self.unserved, **wrong}}
+        return self.model_copy(update=update)
 
-    def seen_by(self, begun: int | None) -> dict[str, Route]:
-        """What answers a call that began with map `begun`, by task; None: it begins now."""
-        if begun is None or not self.warm:
+    def seen_by(self, begun: int | None, place: float = 1.0) -> dict[str, Route]:
+        """What answers a call that began with map `begun`, by task; None: it begins now. `place` is where in [0, 1) the
+        call lies among all: a canary answers those below its share."""
+        if not self.trials and not self.warm:
             return self.routes
-        return {task: self._before(task, begun) or route for task, route in self.routes.items()}
+        at = self.number if begun is None else begun
+        return {
+            task: self._tried(task, at, place) or self._before(task, at) or self.routes[task] for task in self.routes
+        }
+
+    def _tried(self, task: str, begun: int, place: float) -> Route | None:
+        """The canary that answers the call, if one does."""
+        stages = (*self.trials.values(), *self.warm)
+        canaries = (
+            each.route for each in stages if each.kind == "canary" and each.covers(begun) and place < each.share
+        )
+        return next((route for route in canaries if route.task == task), None)
 
     def _before(self, task: str, begun: int) -> Route | None:
         """The version before that the call keeps: of those that still answer, the first that ended after it began."""
-        kept = [stage for stage in self.warm if stage.route.task == task and begun < (stage.until or 0)]
+        ended = (stage for stage in self.warm if stage.kind == "champion" and stage.route.task == task)
+        kept = [stage for stage in ended if begun < (stage.until or 0)]
         return min(kept, key=lambda stage: stage.until or 0).route if kept else None
 
     def why_not(self, task: str) -> str | None:
@@ -119,6 +139,7 @@ class RouteTable:
         self._heard = time.monotonic()
         self._adopted: dict[str, tuple[int, float]] = {}
         self._begun = Begun(BEGUN_SECONDS)
+        self._window = Window()
         self._refusals: dict[str, str] = {}
         self._ails: dict[str, str] = {}
 
@@ -172,6 +193,18 @@ class RouteTable:
         """An ingress knows that these calls began with these maps."""
         for call, number in calls.items():
             self._begun.put(call, number)
+
+    async def report(self, counts: Mapping[Key, int], pairs: Sequence[Pair]) -> None:
+        """An ingress has counted that since its last report, and seen these pairs of answers."""
+        self._window.add(counts, pairs)
+
+    async def counted(self, seconds: float) -> tuple[dict[Key, int], dict[str, list[Pair]]]:
+        """The sums of all ingresses over the last so many seconds, and the worst pairs by application."""
+        return dict(self._window.sums(seconds)), self._window.worst()
+
+    async def forget(self, app: str) -> None:
+        """What was counted of the application counts no more."""
+        self._window.forget(app)
 
     async def refuse(self, app: str, reason: str) -> None:
         """A replica of `app` will not answer, and says why."""

@@ -198,7 +198,7 @@ def _start_ray(host: str, port: int) -> Any:
     from ray import serve
 
     from serving import routes
-    from serving.controller import QUIET
+    from serving.loading import QUIET
 
     ray.init(
         address="local",

@@ -21,6 +21,7 @@ from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.load import Load
 from serving.rollout.callers import Callers
+from serving.rollout.mirror import Mirror
 from serving.routes import Route, RouteMap
 
 log = logging.getLogger("ray.serve")
@@ -36,14 +37,14 @@ SILENCE_SECONDS = 3 * routes.POLL_SECONDS
 class Switchboard:
     """Connects a task to the one version that answers it now; a call stays with the map that it began with."""
 
-    def __init__(self, name: str, callers: Callers | None = None) -> None:
-        self._name, self.callers = name, callers or Callers()
+    def __init__(self, name: str, callers: Callers | None = None, mirror: Mirror | None = None) -> None:
+        self._name, self.callers, self.mirror = name, callers or Callers(), mirror or Mirror()
         self._handles: dict[str, DeploymentHandle[Any]] = {}
         self._abilities: dict[str, Abilities] = {}
         self._calls: Counter[int] = Counter()
         self._live = 0
         self._follower: asyncio.Task[None] | None = None
-        self._handing: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
         self.map = RouteMap()
@@ -51,10 +52,12 @@ class Switchboard:
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
-        self._handing = asyncio.create_task(self.callers.keep_handing())
+        self._telling = {
+            asyncio.create_task(each()) for each in (self.callers.keep_handing, self.mirror.keep_reporting)
+        }
 
     async def stop(self) -> None:
-        for task in (self._follower, self._handing, *self._settling):
+        for task in (self._follower, *self._telling, *self._settling):
             if task:
                 task.cancel()
 
@@ -85,16 +88,23 @@ class Switchboard:
         self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS, wish: Wish = NOTHING
     ) -> Mapping[str, Any]:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
-        said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
+        begun = time.perf_counter()
+        try:
+            said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish)
+        except Exception as error:
+            self.mirror.failed(route, error)
+            raise
+        self.mirror.answered(self, route, question, said, time.perf_counter() - begun)
         return said
 
     async def abilities(self, route: Route) -> Abilities:
         """What the version is able to do beside answering; asked once."""
         if route.app not in self._abilities:
-            self._abilities[route.app] = await self._told(route, "abilities", DEADLINE_SECONDS)
+            self._abilities[route.app] = await self.told(route, "abilities", DEADLINE_SECONDS)
         return self._abilities[route.app]
 
-    async def _told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
+    async def told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
+        """What the version's method gives back. Raises UnavailableError when it does not come within `seconds`."""
         with _reaching(route):
             return await asyncio.wait_for(getattr(self._handle(route), method).remote(*given), seconds)
 
@@ -128,6 +138,7 @@ class Switchboard:
                 fresh, age = await table.after.remote(self._name, self.map.number)
                 self._heard = time.monotonic() - age
                 if fresh.number > self.map.number:
+                    self.mirror.table = table
                     await self.callers.follow(table, fresh.asking)
                     await self._adopt(fresh)
                     settling = asyncio.create_task(self._settle(table, fresh.number))

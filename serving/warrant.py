@@ -26,6 +26,10 @@ class Warrant:
     engine: str = "in process"
 
     @property
+    def task(self) -> str:
+        return self.champion.record.task
+
+    @property
     def model(self) -> ModelAddress:
         return self.champion.record.model
 

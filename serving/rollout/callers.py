@@ -21,9 +21,11 @@ from ray.exceptions import RayError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.rollout.begun import Begun, hashed
+from hotline import dialects
+from serving.rollout.begun import Begun, hashed, place
 
 if TYPE_CHECKING:
+    from serving.routes import Route, RouteMap
     from serving.switchboard import Switchboard
 
 log = logging.getLogger("ray.serve")
@@ -38,11 +40,16 @@ _FORM = re.compile(CALL_ID)
 
 @dataclass(frozen=True)
 class Caller:
-    """A request's call: its id as the hotline has it, or the request's own; and the map it began with."""
+    """A request's call: where in [0, 1) its id lies, the map it began with, and its dialect, if it says so."""
 
-    id: str = ""
+    place: float = 1.0
     begun: int | None = None
     """None for a request without a call's id: it begins now."""
+    dialect: str = ""
+
+    def routes(self, known: RouteMap) -> dict[str, Route]:
+        """What answers this caller, by task."""
+        return known.seen_by(self.begun, self.place)
 
 
 CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039  # it is frozen
@@ -52,7 +59,7 @@ class Callers:
     """Knows when each call began; one for each ingress."""
 
     def __init__(self, site: str = "", silent_seconds: float = 900.0) -> None:
-        self._site = site
+        self.site = site
         self._known = Begun(silent_seconds)
         self._fresh: dict[bytes, int] = {}
         """Not handed over yet."""
@@ -61,7 +68,7 @@ class Callers:
 
     async def begun(self, switchboard: Switchboard, call: str) -> int:
         """The map that the call began with; it is this ingress's own map, or an earlier one."""
-        name = hashed(self._site, call)
+        name = hashed(self.site, call)
         known = self._known.get(name)
         if known is None:
             known = self._known.put(name, await self._asked(name, switchboard.map.number))
@@ -116,11 +123,12 @@ class Heard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = Headers(scope=scope).get("x-call-id", "")
-        caller = Caller(str(scope["state"]["stamp"]))
-        if _FORM.fullmatch(call):
-            caller = Caller(call, await self._switchboard.callers.begun(self._switchboard, call))
-        token = CALLER.set(caller)
+        headers, known = Headers(scope=scope), self._switchboard.callers
+        call, dialect = headers.get("x-call-id", ""), headers.get("x-dialect", "")
+        named = _FORM.fullmatch(call) is not None
+        begun = await known.begun(self._switchboard, call) if named else None
+        where = place(known.site, call if named else str(scope["state"]["stamp"]))
+        token = CALLER.set(Caller(where, begun, dialect if dialect in dialects.tags() else ""))
         try:
             await self._app(scope, receive, send)
         finally:
