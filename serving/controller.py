@@ -70,7 +70,7 @@ class Controller:
 
     def step(self, *ingress: RunTarget) -> None:
         """Look at the ledger once and do what it asks for; then at what was counted, and do what that asks for."""
-        self._watching.look(self._map, self._table)
+        self._watching.look(self._map, *ray.get(self._table.counted.remote(self._policy.rollout.window_seconds)))
         trouble = self._read()
         chain = self._chain
         if chain is None:
@@ -78,7 +78,7 @@ class Controller:
             return
         wanted, refused = self._examine(chain)
         unserved = {task: str(error) for task, error in refused.items()}
-        unserved |= self._watching.replace(chain, wanted, self._table)
+        unserved |= self._watching.replace(chain, wanted)
         tried, untried = self._watching.tried(chain, wanted)
         routes = self._load(chain, wanted, tried, ingress)
         for task, found in wanted.items():
@@ -94,6 +94,8 @@ class Controller:
         self._switch(
             RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=notes, trials=trials, trouble=trouble)
         )
+        for app_name in self._watching.lost:
+            ray.get(self._table.forget.remote(app_name))
         self._loading.end_unasked(self._map.loaded, self._table, self._map.number)
 
     def _read(self) -> str | None:

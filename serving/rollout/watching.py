@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import ray
 
 from hotline.chain import Chain
 from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from serving import warrant
 from serving.rollout import differences
-from serving.rollout.counts import Key
+from serving.rollout.counts import Key, Pair
 from serving.rollout.falls import Falls
 from serving.routes import RouteMap
 from serving.warrant import Warrant
@@ -37,20 +35,19 @@ class Watching:
         self.lost: set[str] = set()
         """Applications that fell back since the last look: they keep no call."""
 
-    def look(self, known: RouteMap, table: Any) -> None:
+    def look(self, known: RouteMap, counts: Mapping[Key, int], pairs: Mapping[str, Sequence[Pair]]) -> None:
         """Judge every version by what was counted of it; challengers fall at once, champions with `replace`."""
         self.lost = set()
-        counts, pairs = ray.get(table.counted.remote(self._site.rollout.window_seconds))
         self._keep(known, counts, pairs)
         for task, stage in known.trials.items():
             reason = self._falls.breach(stage.route.app, counts)
             if reason:
                 self._falls.fall(stage.route, stage.kind, reason, known.routes.get(task))
-                self._lose(stage.route.app, table)
+                self.lost.add(stage.route.app)
         found = {route.promotion: self._falls.breach(route.app, counts) for route in known.routes.values()}
         self._breaches = {entry: reason for entry, reason in found.items() if reason}
 
-    def replace(self, chain: Chain, wanted: dict[str, Warrant], table: Any) -> dict[str, str]:
+    def replace(self, chain: Chain, wanted: dict[str, Warrant]) -> dict[str, str]:
         """Put the verified champion before in the place of every one that fell back; gives back why, by task."""
         reasons: dict[str, str] = {}
         for task, found in list(wanted.items()):
@@ -61,7 +58,7 @@ class Watching:
                 continue
             if breach and not self._falls.why(entry):
                 self._falls.fall(found.route(), "champion", breach, before.route())
-                self._lose(found.app, table)
+                self.lost.add(found.app)
             wanted[task] = before
             name = f"{found.model.line}@{found.model.version}"
             reasons[task] = f"{name} fell back: {self._falls.why(entry)}; hotline rollback {task} makes it the record"
@@ -99,11 +96,7 @@ class Watching:
         except HotlineError:
             return None
 
-    def _lose(self, app: str, table: Any) -> None:
-        self.lost.add(app)
-        ray.get(table.forget.remote(app))
-
-    def _keep(self, known: RouteMap, counts: dict[Key, int], pairs: dict[str, list[Any]]) -> None:
+    def _keep(self, known: RouteMap, counts: Mapping[Key, int], pairs: Mapping[str, Sequence[Pair]]) -> None:
         """Write down the differences of challengers, not more often than every few seconds."""
         if time.monotonic() - self._wrote < WRITE_SECONDS:
             return
@@ -113,6 +106,6 @@ class Watching:
             if against and compared != self._told[app]:
                 self._told[app], self._wrote = compared, time.monotonic()
                 try:
-                    differences.keep(self._state, stage.route, against, counts, pairs.get(app, []))
+                    differences.keep(self._state, stage.route, against, counts, pairs.get(app, ()))
                 except OSError as error:
                     log.warning("the differences cannot be written down: %s", error)
