@@ -1,6 +1,6 @@
 """Promotions, a rollback and killed processes under load, on one live endpoint with versions of a tiny classifier.
 
-    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--kills] [--threads 1]
+    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--part swaps|kills|trials] [--threads 1]
 
 Every client makes call after call: `--requests` requests with one call's id, about `--pause` seconds apart. A quiet
 window is followed by three promotions and one rollback; it lasts as long as these take, `--window` seconds at least.
@@ -11,6 +11,10 @@ Then, under the same load, the replicas, the controller of Ray Serve, the ingres
 killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as `Retry-After` says,
 for 60 s at most.
 `failed_after_kill`: requests without an answer even so.
+
+Last, a version in the shadow of the champion, mirrored 10 % of the calls, against the same version mirrored none, in
+windows that take turns (`shadow_p95_ratio`: of the medians of their 95th percentiles); a canary of 5 % of the calls; and
+a canary that answers Cantonese wrongly, until it falls back by itself.
 
 Prints tables; the last line is one JSON object, null where nothing was measured.
 """
@@ -23,17 +27,17 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import rollout_load
 import rollout_site
+import rollout_trials
 from rich.console import Console
 from rich.table import Table
 from rollout_load import Load, Said
+from rollout_trials import quantile, until
 
 from serving.replica import Options
 from serving.run import Running, start
@@ -45,6 +49,7 @@ KILLED = {
     "ingress": "ServeReplica:ingress",
     "route table": "RouteTable",
 }
+PARTS = ("swaps", "kills", "trials")
 PORT = 8394
 QUIET_SECONDS = 10.0
 """So long every client must have been answered at the first try before the next process is killed."""
@@ -56,7 +61,7 @@ def swaps(site: rollout_site.Site, running: Running) -> list[tuple[str, float]]:
     for number in (2, 3, 4, None):
         begun = time.time()
         entry = site.roll_back() if number is None else site.promote(number)
-        _until(lambda entry=entry: running.controller.map.routes[rollout_site.TASK.name].promotion == entry.seq)  # type: ignore[misc]
+        until(lambda entry=entry: running.controller.map.routes[rollout_site.TASK.name].promotion == entry.seq)  # type: ignore[misc]
         done.append((f"promotion of version {number}" if number else "rollback", time.time() - begun))
         time.sleep(2)
     return done
@@ -78,14 +83,14 @@ def change_under_load(
     quiet = [one for one in said if quiet_from <= one.begun < quiet_from + changed]
     table = Table("window", "seconds", "requests", "p50, ms", "p95, ms", "p99.9, ms", "failed")
     for name, rows in (("quiet", quiet), ("changes", during)):
-        times = [f"{1000 * _quantile(rows, q):.1f}" for q in (0.5, 0.95, 0.999)]
+        times = [f"{1000 * quantile(rows, q):.1f}" for q in (0.5, 0.95, 0.999)]
         table.add_row(name, f"{changed:.0f}", str(len(rows)), *times, str(sum(one.tries > 1 for one in rows)))
     console.print(table, *(f"{name}: {seconds:.1f} s" for name, seconds in took), sep="\n")
     both = [one for one in said if one.begun >= begun]
     return {
         "failed": sum(one.tries > 1 or one.status != 200 for one in both),
         "mixed_calls": mixed(both),
-        "p999_ratio": _quantile(during, 0.999) / _quantile(quiet, 0.999),
+        "p999_ratio": quantile(during, 0.999) / quantile(quiet, 0.999),
     }
 
 
@@ -105,7 +110,7 @@ def kill_under_load(load: Load, console: Console) -> dict[str, Any]:
     for name, process in KILLED.items():
         killed = time.time()
         kill(process)
-        _until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said()))  # type: ignore[misc]
+        until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said()))  # type: ignore[misc]
         said = [one for one in load.said() if one.ended >= killed]
         again = [one for one in said if one.tries > 1]
         seconds = max((one.ended - killed for one in again), default=0.0)
@@ -128,18 +133,6 @@ def _well(said: list[Said]) -> bool:
     return bool(latest) and all(one.tries == 1 and one.status == 200 for one in latest)
 
 
-def _until(seen: Callable[[], bool], seconds: float = 300.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not seen():
-        if time.monotonic() > give_up:
-            raise TimeoutError("it did not happen in time")
-        time.sleep(0.05)
-
-
-def _quantile(said: list[Said], q: float) -> float:
-    return float(np.quantile([one.ended - one.begun for one in said], q))
-
-
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Every figure that was asked for."""
     place = Path(tempfile.mkdtemp(prefix="bench-rollout-"))
@@ -150,9 +143,13 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         try:
             with rollout_load.loaded(running.url, arguments.clients, arguments.requests, arguments.pause) as load:
                 time.sleep(QUIET_SECONDS)
-                figures |= change_under_load(site, running, load, arguments.window, console)
-                if arguments.kills:
+                parts = arguments.part or PARTS
+                if "swaps" in parts:
+                    figures |= change_under_load(site, running, load, arguments.window, console)
+                if "kills" in parts:
                     figures |= kill_under_load(load, console)
+                if "trials" in parts:
+                    figures |= rollout_trials.run(site, running, load, arguments.window / 2, arguments.repeats, console)
         finally:
             running.stop()
     finally:
@@ -166,7 +163,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=6, help="of one call")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between the requests of a call")
     parser.add_argument("--window", type=float, default=60.0)
-    parser.add_argument("--kills", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--repeats", type=int, default=3, help="of windows with and without a shadow")
+    parser.add_argument("--part", choices=PARTS, action="append", help="all when none is named")
     parser.add_argument("--threads", type=int, default=1)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     figures = run(parser.parse_args(), Console())

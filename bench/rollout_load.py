@@ -19,7 +19,11 @@ from typing import Any, NamedTuple, TextIO
 import httpx
 
 PATH = "/v1/tasks/ticket_category"
-TEXTS = ("小区门口的路灯坏了", "井盖丢了很危险", "公交车总是晚点", "半夜施工太吵")
+TEXTS = {
+    "cmn": ("小区门口的路灯坏了", "井盖丢了很危险", "公交车总是晚点", "半夜施工太吵"),
+    "yue-hongkong": ("樓下盞街燈壞咗", "個渠蓋唔見咗好危險", "架巴士成日遲到", "半夜三更開工好嘈"),
+}
+"""The same four complaints in two dialects."""
 GIVE_UP_SECONDS = 60.0
 
 
@@ -74,11 +78,12 @@ async def client(url: str, requests: int, pause: float, file: TextIO) -> None:
 async def request(http: httpx.AsyncClient, call: str) -> Said:
     """One request, tried again after a lost connection or 503, as a careful client does."""
     begun, tries = time.time(), 0
-    body: dict[str, Any] = {"text": random.choice(TEXTS)}
+    dialect = random.choice(list(TEXTS))
+    body: dict[str, Any] = {"text": random.choice(TEXTS[dialect])}
     while True:
         tries, wait, status, digest = tries + 1, 1.0, 0, ""
         try:
-            reply = await http.post(PATH, json=body, headers={"X-Call-Id": call})
+            reply = await http.post(PATH, json=body, headers={"X-Call-Id": call, "X-Dialect": dialect})
             status, digest = reply.status_code, reply.headers.get("x-model-digest", "")
             wait = float(reply.headers.get("retry-after", wait))
         except httpx.TransportError:

@@ -9,19 +9,23 @@ from typing import Any
 
 import serving_site
 import torch
+from rollout_load import TEXTS
 
 from hotline import digests, keys
 from hotline.families import classifier
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.labels import LabelTree
 from hotline.ledger import Entry, Ledger
-from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
+from hotline.records import LINEAGE_FILE, Evidence, Lineage, ModelAddress, Promotion, Rollback, Trial, Verdict
 from hotline.settings import Settings
 from hotline.tasks import find
 
 TASK = find("ticket_category")
-LABELS = [f"部门{n // 10}/事项{n}" for n in range(100)]
+LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
+STEPS = 60
 VERSIONS = 4
+WRONG = 5
+"""A version that is wrong on Cantonese only."""
 
 
 @dataclass
@@ -41,6 +45,20 @@ class Site:
         model = self.versions[number]
         record = Promotion(
             **_of(model), verdict=self.verdicts[number].hash, previous_champion=self._champion(), reason="bench"
+        )
+        return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
+
+    def tries(self, number: int, stage: Any, share: float = 0.0) -> Entry:
+        """The version is tried beside the champion from now on, or withdrawn."""
+        champion = self._champion()
+        assert champion
+        record = Trial(
+            **_of(self.versions[number]),
+            stage=stage,
+            verdict=self.verdicts[number].hash,
+            champion=champion,
+            share=share,
+            reason="bench",
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
 
@@ -93,6 +111,7 @@ def make(folder: Path) -> Site:
     site = Site(serving_site.make(folder))
     for number in range(1, VERSIONS + 1):
         site.add(number, _model(number))
+    site.add(WRONG, _model(WRONG, wrong="yue-hongkong"))
     site.promote(1)
     return site
 
@@ -101,10 +120,19 @@ def _of(model: ModelAddress) -> dict[str, Any]:
     return {"site": "bench", "task": TASK.name, "time": serving_site.NOW, "model": model}
 
 
-def _model(seed: int) -> classifier.Classifier:
-    """What it says is arbitrary, and its own."""
+def _model(seed: int, wrong: str | None = None) -> classifier.Classifier:
+    """A classifier that has learnt the load's texts by heart; those of the dialect `wrong` with other labels."""
     torch.manual_seed(seed)
-    texts = [TASK.input.model_validate({"text": f"{label}坏了{n}"}) for n in range(4) for label in LABELS]
-    targets = [TASK.target.model_validate({"label": label}) for _ in range(4) for label in LABELS]
-    options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 32})
-    return classifier.create(options, TASK, LabelTree.of(LABELS), texts, targets).eval()
+    asked = [(text, (n + (dialect == wrong)) % 4) for dialect, texts in TEXTS.items() for n, text in enumerate(texts)]
+    inputs = [TASK.input.model_validate({"text": text}) for text, _ in asked]
+    targets = [TASK.target.model_validate({"label": LABELS[label]}) for _, label in asked]
+    options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 32, "minimum_texts": 1})
+    model = classifier.create(options, TASK, LabelTree.of(LABELS), inputs, targets)
+    batch = classifier.prepare(model, inputs, targets)
+    optimiser = torch.optim.AdamW(classifier.parameter_groups(model, 5e-2, 0.0))
+    for _ in range(STEPS):
+        loss = classifier.loss(model.train(), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return model.eval()

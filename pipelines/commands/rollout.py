@@ -1,8 +1,9 @@
-"""shadow, canary, withdraw: a version beside the champion, before it may become one."""
+"""replay, shadow, canary, withdraw: a version beside the champion, before it may become one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,8 +19,44 @@ Reason = Annotated[str, typer.Option(help="Written into the ledger.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (shadow, canary, withdraw):
+    for command in (replay, shadow, canary, withdraw):
         app.command()(command)
+
+
+def replay(
+    line: Version,
+    calls: Annotated[Path, typer.Option(help="JSON Lines of calls, or a table whose columns --column names.")],
+    task: OneTask = None,
+    column: Annotated[list[str] | None, typer.Option(help="Column of the text, or FIELD=COLUMN; for a table.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask a version what callers asked before: agreement, how long it takes, the worst pairs of every dialect."""
+    from hotline import settings
+    from pipelines.commands.models import resolve
+    from pipelines.replay import replay as run
+
+    tasks, address = resolve(settings.load(), line, task)
+    for each in tasks:
+        report = run(each, address, calls, column or ())
+        if json:
+            output.as_json(report)
+        else:
+            _show(report)
+
+
+def _show(report: dict[str, Any]) -> None:
+    agreed = [
+        (name, each["calls"], each["alike"], "" if each["share"] is None else f"{each['share']:.1%}")
+        for name, each in report["agreement"].items()
+    ]
+    title = "{version} on {calls} calls of {task}, against {against}; {failed} failed".format(**report)
+    output.table(title, ("dialect", "calls", "alike", "share"), agreed)
+    output.note(", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in report["seconds"].items()))
+    for name, pairs in report["worst"].items():
+        rows = [(f"{p['distance']:.2f}", p["question"], p["before"], p["candidate"]) for p in pairs]
+        if rows:
+            output.table(f"worst pairs: {name}", ("distance", "input", "before", "candidate"), rows)
+    output.note(f"page: {report['page']}", "dim")
 
 
 def shadow(

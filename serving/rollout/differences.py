@@ -50,10 +50,15 @@ def page(content: Mapping[str, Any]) -> str:
         for pair in content["worst"]
     ]
     return (
-        _HEAD.format(title=html.escape(title))
+        head(title)
         + table(("slice", "compared", "differed"), counted)
         + table(("slice", "distance", "input", "champion", "candidate"), pairs)
     )
+
+
+def head(title: str) -> str:
+    """The beginning of a page that loads nothing from anywhere."""
+    return _HEAD.format(title=html.escape(title))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

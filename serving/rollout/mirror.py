@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rapidfuzz.distance import Levenshtein
 from ray.exceptions import RayError
 
-from hotline.audio import Audio
 from hotline.errors import HotlineError
 from hotline.policy import Rollout
 from hotline.task import Input
 from hotline.tasks import TASKS
 from serving.rollout.callers import CALLER
 from serving.rollout.counts import WORST, Key, Pair
+from serving.rollout.distance import distance, shown
 from serving.routes import Route
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ AT_ONCE = 16
 LULL_SECONDS = 0.5
 """So long a mirrored call lets those go first that somebody waits for."""
 REPORT_SECONDS = 1.0
-TEXTS = ("transcriber", "writer")
-"""Families whose answers are texts, of which a part may differ."""
 
 
 class Mirror:
@@ -123,25 +120,6 @@ class Mirror:
                 self._counts, self._pairs = Counter(), []
                 with contextlib.suppress(RayError):  # a second of counts is lost
                     await self.table.report.remote(dict(counts), pairs)
-
-
-def distance(family: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """How far apart two answers are: 1 where a field that is no text differs, else the share of a text to be edited."""
-    return max(_apart(family in TEXTS and name == "text", one.get(name), other.get(name)) for name in {*one, *other})
-
-
-def _apart(text: bool, one: Any, other: Any) -> float:
-    if text and isinstance(one, str) and isinstance(other, str):
-        return float(Levenshtein.normalized_distance(one, other))
-    return float(one != other)
-
-
-def shown(question: Input) -> dict[str, Any]:
-    """The input as JSON; a recording is told by its length."""
-    return {
-        name: f"{value.seconds:.1f} s of sound" if isinstance(value, Audio) else value
-        for name, value in dict(question).items()
-    }
 
 
 def _brief(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from serving import warrant
 from serving.rollout.begun import place
 from serving.rollout.callers import CALLER, Caller
 from serving.rollout.counts import Key, Pair, Window, at_least
+from serving.rollout.distance import distance
 from serving.rollout.falls import Falls
-from serving.rollout.mirror import Mirror, distance
+from serving.rollout.mirror import Mirror
 from serving.rollout.stages import Stages
 from serving.rollout.watching import Watching
 from serving.routes import Route, RouteMap, Stage
