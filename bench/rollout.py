@@ -1,6 +1,6 @@
 """Promotions, a rollback and killed processes under load, on one live endpoint with versions of a tiny classifier.
 
-    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--part swaps|kills|trials] [--threads 1]
+    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--part swaps|kills|trials]
 
 Every client makes call after call: `--requests` requests with one call's id, about `--pause` seconds apart. A quiet
 window is followed by three promotions and one rollback; it lasts as long as these take, `--window` seconds at least.
@@ -13,8 +13,8 @@ for 60 s at most.
 `failed_after_kill`: requests without an answer even so.
 
 Last, a version in the shadow of the champion, mirrored 10 % of the calls, against the same version mirrored none, in
-windows that take turns (`shadow_p95_ratio`: of the medians of their 95th percentiles); a canary of 5 % of the calls; and
-a canary that answers Cantonese wrongly, until it falls back by itself.
+windows that take turns (`shadow_p95_ratio`: of the medians of their 95th percentiles); a canary of 5 % of the calls;
+and a canary that answers Cantonese wrongly, until it falls back by itself.
 
 Prints tables; the last line is one JSON object, null where nothing was measured.
 """
