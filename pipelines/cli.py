@@ -22,6 +22,7 @@ from pipelines.commands import (
     decisions,
     exporting,
     models,
+    rollout,
     site,
     texts,
     training,
@@ -40,7 +41,20 @@ app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):
+for module in (
+    site,
+    corpora,
+    training,
+    models,
+    decisions,
+    comparing,
+    cards,
+    endpoints,
+    bundling,
+    exporting,
+    cascades,
+    rollout,
+):
     module.add_to(app)
 
 

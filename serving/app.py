@@ -25,6 +25,8 @@ from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
 from serving.listener import DRAIN_SECONDS, Address, Listener
 from serving.recordings import Recordings
+from serving.rollout import callers
+from serving.rollout.mirror import Mirror
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
 
@@ -35,12 +37,16 @@ LARGE_PATHS = {
 }
 """Whose bodies may be as large as a recording."""
 
+HEALTH_SECONDS = 2.0
+"""A process that was killed is found missing after so long, and started again."""
+
 
 class Ingress:
     """One ingress replica: Ray Serve starts, watches and ends it; calls reach it through a socket of its own."""
 
     async def __init__(self, site: SitePolicy, state: Path, address: Address) -> None:  # type: ignore[misc]
-        self._listener = Listener(build(site, Switchboard(uuid.uuid4().hex), state), address)
+        switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site), Mirror(site.rollout))
+        self._listener = Listener(build(site, switchboard, state), address)
         await self._listener.open()
 
     def check_health(self) -> None:
@@ -60,6 +66,7 @@ def application(site: SitePolicy, state: Path, address: Address, replicas: int =
         num_replicas=replicas,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=DRAIN_SECONDS + 5,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(site, state, address)
@@ -76,7 +83,10 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lambda _: bulk.running(),
-        middleware=[Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS)],
+        middleware=[
+            Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(callers.Heard, switchboard=switchboard),
+        ],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,

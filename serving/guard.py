@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hotline import requests
 from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
 from hotline.policy import Limits
-from serving import callers
+from serving import hangups
 from serving.bodies import Detail, ErrorBody, Problem, problem
 from serving.strict import MAX_NAME_CHARACTERS, Raised
 
@@ -68,7 +68,7 @@ class Guard:
         try:
             body = await self._read(scope, receive)
             self._hold(len(body))
-            await callers.answer(self._app, scope, body, receive, watched)
+            await hangups.answer(self._app, scope, body, receive, watched)
         except (TooLarge, UnavailableError) as error:
             await failure(error, request_id(scope))(scope, receive, send)
         except Exception:

@@ -29,6 +29,8 @@ from serving.warrant import Warrant
 log = logging.getLogger("ray.serve")
 
 WATCH_SECONDS = 1.0
+HEALTH_SECONDS = 2.0
+"""A replica that was killed is found missing after so long, and started again."""
 
 
 class Options(BaseModel):
@@ -213,6 +215,7 @@ def application(settings: Settings, found: Warrant, options: Options, queue: int
         max_constructor_retry_count=1,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=options.drain_seconds,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)

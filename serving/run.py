@@ -197,7 +197,7 @@ def _start_ray() -> Any:
     from ray import serve
 
     from serving import routes
-    from serving.controller import QUIET
+    from serving.loading import QUIET
 
     ray.init(
         address="local",
