@@ -24,6 +24,7 @@ from pipelines.commands import (
     exporting,
     feedback,
     models,
+    rollout,
     site,
     texts,
     training,
@@ -44,7 +45,20 @@ app.add_typer(access.access_app, name="access")
 app.add_typer(feedback.feedback_app, name="feedback")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):
+for module in (
+    site,
+    corpora,
+    training,
+    models,
+    decisions,
+    comparing,
+    cards,
+    endpoints,
+    bundling,
+    exporting,
+    cascades,
+    rollout,
+):
     module.add_to(app)
 
 

@@ -16,6 +16,7 @@ from hotline.task import Task
 from hotline.tasks import TASKS
 from serving.access import rights
 from serving.bodies import ErrorBody, Provenance
+from serving.rollout.callers import CALL_ID, CALLER
 from serving.routes import Route, RouteMap
 from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import Switchboard
@@ -41,7 +42,10 @@ EVENT = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}
 """Of each event, as OpenAPI 3.2 describes a stream; `data` is JSON or `[DONE]`."""
 CallId = Annotated[
     str | None,
-    Header(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The hotline's own number of the call; given back"),
+    Header(
+        pattern=CALL_ID,
+        description="The hotline's own number of the call; given back. One version answers all of a call",
+    ),
 ]
 
 
@@ -71,11 +75,11 @@ class Call:
 @contextmanager
 def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
     """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
+    rights.check_task(request.scope, task.name)
     with switchboard.call() as known:
-        route = known.routes.get(task.name)
+        route = CALLER.get().routes(known).get(task.name)
         if route is None:
             raise _unserved(task.name, known)
-        rights.check_task(request.scope, task.name)
         with switchboard.load.of(task.name):
             yield _named(request, route)
 
@@ -87,7 +91,8 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
     with switchboard.call() as known:
-        served = [route for route in known.routes.values() if TASKS[route.task].family == family]
+        seen = CALLER.get().routes(known)
+        served = [route for route in seen.values() if TASKS[route.task].family == family]
         found = [route for route in served if model in names(route)]
         if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
             raise _unserved(model, known)

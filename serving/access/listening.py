@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hotline import policy
 from hotline.errors import InputError, PolicyError
 from hotline.settings import Settings
 from serving.access.register import Register
+
+if TYPE_CHECKING:
+    from serving.listener import Address
 
 log = logging.getLogger("hotline.serving")
 
@@ -36,12 +39,11 @@ def check(settings: Settings) -> None:
         log.warning("keys and calls cross the network unencrypted, unless a gateway in front of this speaks TLS")
 
 
-def http_options(settings: Settings) -> dict[str, Any]:
-    """Of Ray Serve's proxy."""
-    options: dict[str, Any] = {"host": settings.host, "port": settings.port}
-    if settings.certificate and settings.certificate_key:
-        options |= {"ssl_certfile": str(settings.certificate), "ssl_keyfile": str(settings.certificate_key)}
-    return options
+def address(settings: Settings) -> Address:
+    """Where the ingress listens, and with which certificate."""
+    from serving.listener import Address
+
+    return Address(settings.host, settings.port, settings.certificate, settings.certificate_key)
 
 
 def is_here(host: str) -> bool:
