@@ -20,9 +20,13 @@ from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
+from serving.capture import feedback
+from serving.capture import store as captured
+from serving.capture.tap import Tap
 from serving.listener import DRAIN_SECONDS, Address, Listener
 from serving.recordings import Recordings
 from serving.rollout import callers
@@ -84,7 +88,9 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redirect_slashes=False,
         lifespan=lambda _: bulk.running(),
         middleware=[
+            Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(Tap, site=site, path=state / captured.FILE),
             Middleware(callers.Heard, switchboard=switchboard),
         ],
         exception_handlers={
@@ -104,6 +110,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
     jobs.add(app, bulk)
+    feedback.add(app, site, captured.Store(state / captured.FILE))
     unserved.add(app)
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)

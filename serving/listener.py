@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from hotline.errors import UnavailableError
+from hotline.settings import Settings
 
 KEEP_ALIVE_SECONDS = 90
 """Longer than clients keep idle connections, so that none is closed while a call is on its way."""
@@ -19,10 +21,16 @@ DRAIN_SECONDS = 30
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Where to listen; over TLS with a certificate and its key."""
 
     host: str
     port: int
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Address:
+        return cls(settings.host, settings.port, settings.certificate, settings.certificate_key)
 
 
 class _Server(uvicorn.Server):
@@ -49,6 +57,8 @@ class Listener:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
+                ssl_certfile=address.certificate,
+                ssl_keyfile=address.certificate_key,
             )
         )
         self._serving: asyncio.Task[None] | None = None
@@ -78,6 +88,6 @@ def bind(address: Address) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    made.bind(address)
+    made.bind((address.host, address.port))
     made.setblocking(False)
     return made
