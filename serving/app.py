@@ -91,8 +91,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         middleware=[
             Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
-            Middleware(callers.Heard, switchboard=switchboard),
             Middleware(Tap, site=site, path=state / captured.FILE),
+            Middleware(callers.Heard, switchboard=switchboard),
         ],
         exception_handlers={
             HotlineError: guard.on_error,
