@@ -1,4 +1,4 @@
-"""Corrections of callers, written out as a table, its recordings and a mapping that `hotline import` reads."""
+"""Captured calls, decrypted: corrections as a table with a mapping for `hotline import`, calls for `hotline replay`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from hotline.settings import Settings
 from hotline.task import Task
 from serving.access.records import Exported
 from serving.access.register import Register
-from serving.capture.rows import Corrected, corrected
+from serving.capture import sealing
+from serving.capture.rows import Corrected, asked, corrected
+from serving.capture.store import Store
 
 TABLE, MAPPING, CLIPS = "corrections.csv", "mapping.yaml", "clips"
 OWN = ("id", "call_id", "time", "answered")
@@ -32,21 +34,57 @@ def export(settings: Settings, name: str, folder: Path | None, key: str) -> dict
     Gives back how many rows and where. Raises InputError for a folder that exists, PolicyError without the capture key,
     RefusedError for a signing key that is no operator's; nothing is written then.
     """
-    task = tasks.find(name)
-    now = datetime.now(UTC)
-    target = folder or settings.workspace / "data" / "incoming" / f"{name}-corrections-{now:%Y%m%dT%H%M%S}"
-    if target.exists():
-        raise InputError("the folder is there already", where=str(target), next="name another one with --output")
+    task, now = tasks.find(name), datetime.now(UTC)
     rows = list(corrected(settings, task))
-    site = policy.load(settings.workspace).site
-    record = Exported(site=site, task=name, calls=len(rows))
-    Register.of(settings).append(lambda _: record, keys.load(settings.keys, key, role="operator"))
+    target = _folder(settings, folder, f"{name}-corrections-{now:%Y%m%dT%H%M%S}")
+    _sign(settings, name, len(rows), key)
     target.mkdir(parents=True, mode=0o700)
     columns = _columns(task, rows)
     _write_table(target, task, columns, rows)
     _write_mapping(target / MAPPING, task, columns, f"corrections {now:%Y-%m-%d}")
     found = target / CLIPS if task.audio_field else target / TABLE
     return {"task": name, "rows": len(rows), "output": str(found), "mapping": str(target / MAPPING)}
+
+
+def calls(
+    settings: Settings, name: str, since: datetime, until: datetime, folder: Path | None, key: str
+) -> dict[str, Any]:
+    """Decrypt the task's captured calls of that time into a new folder, as `hotline replay` reads them.
+
+    Gives back how many and where; raises as `export` does.
+    """
+    task, period = tasks.find(name), (since.timestamp(), until.timestamp())
+    sealing.load(settings.keys)
+    target = _folder(settings, folder, f"{name}-calls-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    kept = sum(1 for call in Store(settings.captures).calls(*period) if call.task == name)
+    _sign(settings, name, kept, key)
+    target.mkdir(parents=True, mode=0o700)
+    written = 0
+    with _opened(target / "calls.jsonl", "w") as stream:
+        for call in asked(settings, task, *period):
+            line: dict[str, Any] = {"input": dict(call.input)}
+            if call.clip is not None:
+                with _opened(target / f"{call.id}.wav", "wb") as clip:
+                    clip.write(call.clip)
+                line["input"][task.audio_field] = f"{call.id}.wav"
+            if call.answer is not None:
+                line["answer"] = call.answer
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            written += 1
+    return {"task": name, "calls": written, "output": str(target / "calls.jsonl")}
+
+
+def _folder(settings: Settings, named: Path | None, default: str) -> Path:
+    target = named or settings.workspace / "data" / "incoming" / default
+    if target.exists():
+        raise InputError("the folder is there already", where=str(target), next="name another one with --output")
+    return target
+
+
+def _sign(settings: Settings, task: str, count: int, key: str) -> None:
+    """That so many of the task's calls are decrypted. Raises RefusedError for a key that is no operator's."""
+    record = Exported(site=policy.load(settings.workspace).site, task=task, calls=count)
+    Register.of(settings).append(lambda _: record, keys.load(settings.keys, key, role="operator"))
 
 
 def _columns(task: Task, rows: Sequence[Corrected]) -> dict[str, list[str]]:

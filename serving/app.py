@@ -20,6 +20,7 @@ from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving.access import rights
 from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
@@ -90,8 +91,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         middleware=[
             Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
-            Middleware(Tap, site=site, path=state / captured.FILE),
             Middleware(callers.Heard, switchboard=switchboard),
+            Middleware(Tap, site=site, path=state / captured.FILE),
         ],
         exception_handlers={
             HotlineError: guard.on_error,
@@ -117,6 +118,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     pages.add_health(app, switchboard)
     pages.add_openapi_page(app)
     pages.add_front_page(app)
+    if site.access == "required":
+        rights.describe(app)
     return app
 
 

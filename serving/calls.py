@@ -75,11 +75,11 @@ class Call:
 @contextmanager
 def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
     """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
+    rights.check_task(request.scope, task.name)
     with switchboard.call() as known:
         route = CALLER.get().routes(known).get(task.name)
         if route is None:
             raise _unserved(task.name, known)
-        rights.check_task(request.scope, task.name)
         with switchboard.load.of(task.name):
             yield _named(request, route)
 

@@ -109,7 +109,6 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from serving.controller import Controller
-    from serving.listener import Address
     from serving.replica import Options
 
     options = options or Options()
@@ -119,7 +118,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
-        controller.start(_start_ray(), Address.of(settings))
+        controller.start(_start_ray(), listening.address(settings))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]

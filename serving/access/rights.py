@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.types import Scope
 
 from hotline.errors import NotAllowed
@@ -55,6 +56,21 @@ def of(path: str) -> Right:
     if path in _EXACT:
         return _EXACT[path]
     return next((right for right in _UNDER if path.startswith(right.place)), _OTHER)
+
+
+def describe(app: FastAPI) -> None:
+    """Have the OpenAPI document say that every route but one wants a key."""
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = plain()
+        document["components"]["securitySchemes"] = {"access key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"access key": []}]
+        for operation in document["paths"][OPEN].values():
+            operation["security"] = []
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def check(key: Issued, right: Right) -> None:

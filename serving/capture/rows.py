@@ -1,4 +1,4 @@
-"""Captured calls that were corrected, as rows for the annotators and for `hotline import`."""
+"""Captured calls as inputs of their task: those that were corrected, for `hotline import`; all of them, to replay."""
 
 from __future__ import annotations
 
@@ -34,6 +34,27 @@ class Corrected:
     target: dict[str, Any]
     answer: bytes
     """What was answered, as it was sent."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller asked, and what was answered to it: None where the answer was not the task's own."""
+
+    id: str
+    input: dict[str, Any]
+    clip: bytes | None
+    answer: dict[str, Any] | None
+
+
+def asked(settings: Settings, task: Task, since: float = 0.0, until: float = float("inf")) -> Iterator[Asked]:
+    """The task's captured calls of that time (seconds since 1970), oldest first, opened with the capture key.
+
+    Calls without one input, such as conversations, are left out. Raises as `corrected` does.
+    """
+    for call in calls.read(settings, since, until):
+        if call.task == task.name and (found := _asked(call)) is not None:
+            own = call.path == f"/v1/tasks/{call.task}"
+            yield Asked(call.id, *found, json.loads(call.answer)["answer"] if own else None)
 
 
 def corrected(settings: Settings, task: Task) -> Iterator[Corrected]:

@@ -108,8 +108,8 @@ class Tap:
         if scope["method"] != "POST" or not (path in PATHS or (path.startswith(TASKS) and path.count("/") == 3)):
             return False
         call = Headers(scope=scope).get("x-call-id") or str(scope["state"]["stamp"])
-        number = int.from_bytes(hashlib.sha256(f"{self._site}\n{call}".encode()).digest()[:8], "big")
-        return number < plan.share * 2**64
+        drawn = hashlib.sha256(f"capture\n{self._site}\n{call}".encode()).digest()  # other calls than canaries take
+        return int.from_bytes(drawn[:8], "big") < plan.share * 2**64
 
     def _keep(self, scope: Scope, name: str, copy: _Copy, plan: Capture) -> None:
         task, headers = requests.parse(name).task, Headers(scope=scope)

@@ -315,6 +315,13 @@ def _noting(seen: list[str]) -> Any:
     return app
 
 
+def test_the_document_says_that_a_key_is_wanted(guarded: Guarded) -> None:
+    document = guarded.http.get("/openapi.json", headers=bearer(guarded.key())).json()
+    assert document["security"] == [{"access key": []}]
+    assert document["paths"]["/healthz"]["get"]["security"] == []
+    assert {"401", "403", "429"} <= set(document["paths"][TICKETS]["post"]["responses"])
+
+
 def test_without_required_access_nobody_is_asked(site: Site) -> None:
     app = build(policy.load(site.settings.workspace), Answering(), site.settings.state)
     http = TestClient(app)

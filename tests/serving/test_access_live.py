@@ -102,8 +102,7 @@ def test_strangers_stay_out_of_live_endpoints_and_nothing_of_a_call_is_written(
         assert stranger.get("/healthz").status_code == 200
         for path in ("/", "/v1/tasks", "/readyz", "/metrics", "/docs", "/nowhere"):
             assert stranger.get(path).status_code == 401
-        assert stranger.get("/-/routes").status_code == caller.get("/-/routes").status_code == 404
-        assert stranger.get("/-/healthz").text == "success"
+        assert stranger.get("/-/routes").status_code == 401
         answer = caller.post(TICKETS, json={"text": TEXT})
         assert answer.status_code == 200, answer.text
         right = {"id": answer.json()["id"], "answer": {"label": "城乡建设/市政/井盖"}}

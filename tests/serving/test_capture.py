@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 import time
@@ -273,6 +274,26 @@ def test_corrections_become_rows_that_can_be_imported(keeping: Keeping, tmp_path
         feedback.export(here, "ticket_category", tmp_path / "rows", "operator")
     assert '\\"kind\\":\\"exported\\"' in (here.access / "keys.jsonl").read_text()
     assert Register.of(here).read().issued == {}
+
+
+def test_calls_of_a_period_come_as_a_replay_reads_them(keeping: Keeping, tmp_path: Path) -> None:
+    from pipelines import replay
+
+    here, day = keeping.site.settings, datetime.timedelta(days=1)
+    for text in ("路灯坏了三天", "井盖丢了"):
+        assert keeping.kept(keeping.ask(text))
+    now = datetime.datetime.now(datetime.UTC)
+    with pytest.raises(RefusedError, match="may not sign"):
+        feedback.calls(here, "ticket_category", now - day, now + day, tmp_path / "calls", "gate")
+    assert not (tmp_path / "calls").exists()
+    report = feedback.calls(here, "ticket_category", now - day, now + day, tmp_path / "calls", "operator")
+    assert report["calls"] == 2
+    found = list(replay._calls(find("ticket_category"), Path(report["output"]), ()))
+    assert [call.question.model_dump() for call in found] == [{"text": "路灯坏了三天"}, {"text": "井盖丢了"}]
+    assert [call.answer for call in found] == [ANSWER["answer"]] * 2
+    assert (
+        feedback.calls(here, "ticket_category", now - 2 * day, now - day, tmp_path / "none", "operator")["calls"] == 0
+    )
 
 
 def test_a_corrected_recording_comes_with_its_sound(
