@@ -50,16 +50,15 @@ class Falls:
         return self._disagreement(app, counts)
 
     def _disagreement(self, app: str, counts: Mapping[Key, int]) -> str | None:
-        """The dialect, or everything, in which the version answers otherwise most surely, if too often."""
+        """Where the version answers otherwise most surely, if anywhere too often: a dialect, or everything."""
         found: list[tuple[float, str]] = []
+        broken = False
         for name in {key[1] for key in counts if key[0] == app}:
             compared, differed = (counts.get((app, name, what), 0) for what in ("compared", "differed"))
-            where = f" in {name}" if name else ""
-            if compared >= self._rollout.least_calls:
-                words = f"{differed} of {compared} compared calls{where} were answered otherwise"
-                found.append((at_least(differed, compared), words))
-        surest = max(found, default=(0.0, ""))
-        return surest[1] if surest[0] > self._rollout.max_disagreement else None
+            where, low = f" in {name}" if name else "", at_least(differed, compared)
+            found.append((low, f"{differed} of {compared} compared calls{where} were answered otherwise"))
+            broken |= compared >= self._rollout.least_calls and low > self._rollout.max_disagreement
+        return max(found)[1] if broken else None
 
     def fall(self, route: Route, stage: str, reason: str, instead: Route | None) -> None:
         """From now on the entry behind `route` is not followed; written down before anything else happens."""
