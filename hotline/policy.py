@@ -80,6 +80,26 @@ class Rollout(BaseModel):
     """Tasks of which two versions do not fit in memory: the old one ends before the new one is loaded, callers wait."""
 
 
+class Capture(BaseModel):
+    """A share of the calls is kept for replays and corrections, encrypted, for some days.
+
+    Only the holder of the private key reads them; serving has the public one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public_key: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="X25519, 32 bytes in hex")]
+    share: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Of calls, by a hash of site and call id, so that a call is kept whole."""
+    days: Annotated[int, Field(ge=1, le=366)] = 30
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """None: every task."""
+    call_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**2
+    """A larger request or answer is not kept."""
+    most_bytes: Annotated[int, Field(ge=1024**2)] = 1024**3
+    """Of all that is kept; the oldest go first."""
+
+
 class SitePolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,11 +120,15 @@ class SitePolicy(BaseModel):
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
     rollout: Rollout = Rollout()
+    access: Literal["open", "required"] = "open"
+    """Whether every route wants an access key. Without, nothing but this machine itself is listened to."""
+    capture: Capture | None = None
+    """None: nothing that callers say is kept."""
 
     @property
     def digest(self) -> str:
-        unsaid = {"rollout"}  # a verdict does not depend on it
-        unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
+        """Of what decides on versions; who may call them, what is kept and how one takes over is no evidence."""
+        unsaid = {"access", "capture", "rollout"} | ({"upstream"} if self.upstream is None else set())  # digests stay
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 
     def upstream_of(self, task: str) -> Upstream | None:

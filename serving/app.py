@@ -20,9 +20,14 @@ from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
+from serving.capture import feedback
+from serving.capture import store as captured
+from serving.capture.tap import Tap
+from serving.listener import DRAIN_SECONDS, Address, Listener
 from serving.recordings import Recordings
 from serving.rollout import callers
 from serving.rollout.mirror import Mirror
@@ -40,32 +45,35 @@ HEALTH_SECONDS = 2.0
 """A process that was killed is found missing after so long, and started again."""
 
 
-@serve.ingress()
 class Ingress:
-    """One ingress replica."""
+    """One ingress replica: Ray Serve starts, watches and ends it; calls reach it through a socket of its own."""
 
-    def __init__(self, site: SitePolicy, state: Path) -> None:
-        self._site, self._state = site, state
-        self._switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site), Mirror(site.rollout))
+    async def __init__(self, site: SitePolicy, state: Path, address: Address) -> None:  # type: ignore[misc]
+        switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site), Mirror(site.rollout))
+        self._listener = Listener(build(site, switchboard, state), address)
+        await self._listener.open()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return build(self._site, self._switchboard, self._state)
+    def check_health(self) -> None:
+        """For Ray Serve, which starts an ingress anew that does not listen. Raises UnavailableError."""
+        self._listener.check()
+
+    async def __del__(self) -> None:  # Ray Serve awaits it
+        if hasattr(self, "_listener"):
+            await self._listener.close()
 
 
-def application(site: SitePolicy, state: Path, replicas: int = 1) -> Any:
+def application(site: SitePolicy, state: Path, address: Address, replicas: int = 1) -> Any:
     """The Ray Serve application of the ingress."""
     deployment: Any = serve.deployment(
         Ingress,
         name="Ingress",
         num_replicas=replicas,
-        max_ongoing_requests=2 * site.limits.queue,
-        max_queued_requests=site.limits.queue,
         graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=30,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS + 5,
         health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(site, state)
+    return deployment.bind(site, state, address)
 
 
 def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
@@ -80,7 +88,9 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redirect_slashes=False,
         lifespan=lambda _: bulk.running(),
         middleware=[
+            Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(Tap, site=site, path=state / captured.FILE),
             Middleware(callers.Heard, switchboard=switchboard),
         ],
         exception_handlers={
@@ -100,6 +110,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
     jobs.add(app, bulk)
+    feedback.add(app, site, captured.Store(state / captured.FILE))
     unserved.add(app)
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)

@@ -19,6 +19,7 @@ from hotline.records import Trial
 from hotline.settings import Settings
 from hotline.tasks import TASKS
 from serving import app, applications, warrant
+from serving.listener import Address
 from serving.loading import QUIET, Loading
 from serving.replica import Options
 from serving.rollout.stages import Stages
@@ -60,10 +61,10 @@ class Controller:
         if len(errors) == len(chain.champions()):
             raise errors[0] if errors else _no_champion()
 
-    def start(self, table: Any) -> None:
+    def start(self, table: Any, address: Address) -> None:
         """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
         self._table = table
-        self.step(RunTarget(app.application(self._policy, self._settings.state), INGRESS, "/", QUIET))
+        self.step(RunTarget(app.application(self._policy, self._settings.state, address), INGRESS, None, QUIET))
         if not self._map.routes:
             reasons = "; ".join(self._map.unserved.values())
             raise RefusedError("no champion can be served", found=reasons, next="hotline verify")

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.engines import engine
+from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
 from serving.warrant import Warrant
@@ -41,8 +41,6 @@ class Options(BaseModel):
     batch_rows: int = 32
     batch_seconds: float = 60.0
     """Sound in one batch at most, padding included: rows times the longest one."""
-    batch_wait_seconds: float = 0.002
-    """How long the first call of a batch waits for others; while a batch is computed the next one gathers anyway."""
     waiting: int = 256
     """Texts that wait to be written; a writer refuses more."""
     cache_bytes: int = 1024**3
@@ -54,6 +52,10 @@ class Options(BaseModel):
     engines: dict[str, EngineName] = {}
     """What supplies `forward`, by task; in process where nothing is named."""
     triton: TritonPlace | None = None
+
+    def fits(self, calls: int, longest: float) -> bool:
+        """Whether so many recordings, padded to the longest of them, are one batch. One alone always is."""
+        return calls <= self.batch_rows and (calls == 1 or calls * longest <= self.batch_seconds)
 
 
 class Asked(NamedTuple):
@@ -93,12 +95,8 @@ class Replica:
             self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
-        seconds = options.batch_seconds if task.audio_field else math.inf
-        self._batched: Any = serve.batch(
-            max_batch_size=options.batch_rows,
-            batch_wait_timeout_s=options.batch_wait_seconds,
-            batch_size_fn=partial(_places, rows=options.batch_rows, seconds=seconds),
-        )(self._batch)
+        recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
+        self._batches = Batcher(self._each, lambda call: families.size(call.question), recordings.fits)
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -119,13 +117,10 @@ class Replica:
 
     async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batched(Asked(question, wish))
+        reply = await self._batches.answer(Asked(question, wish))
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
-
-    async def _batch(self, calls: list[Asked]) -> list[Answer | Exception]:
-        return await asyncio.to_thread(self._each, calls)
 
     def _each(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
@@ -172,20 +167,6 @@ class Replica:
     def __del__(self) -> None:
         if hasattr(self, "_runner"):
             self._runner.close()
-
-
-def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
-    """How many of a batch's `rows` places these take: padded to the longest of them, `seconds` fill all places.
-
-    One question alone always fits.
-    """
-    padded = len(questions) * max(map(families.size, questions))
-    taken = max(len(questions), math.ceil(rows * padded / seconds))
-    return taken if len(questions) > 1 else min(taken, rows)
-
-
-def _places(calls: Sequence[Asked], rows: int, seconds: float) -> int:
-    return places([call.question for call in calls], rows, seconds)
 
 
 def _lengthened(example: Input, task: Task) -> list[Input]:
