@@ -25,6 +25,7 @@ from pipelines.commands import (
     site,
     texts,
     training,
+    watching,
 )
 from pipelines.commands import serving as endpoints
 
@@ -40,7 +41,21 @@ app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
-for module in (site, corpora, training, models, decisions, comparing, cards, endpoints, bundling, exporting, cascades):
+app.add_typer(watching.dashboards_app, name="dashboards")
+for module in (
+    site,
+    corpora,
+    training,
+    models,
+    decisions,
+    comparing,
+    cards,
+    endpoints,
+    bundling,
+    exporting,
+    cascades,
+    watching,
+):
     module.add_to(app)
 
 

@@ -26,6 +26,9 @@ from serving.calls import ERRORS, CallId, answering
 from serving.recordings import Recordings
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
+from serving.watch import exposition
+from serving.watch.middleware import Watched
+from serving.watch.watching import Watch
 
 LARGE_PATHS = {
     transcriptions.PATH,
@@ -63,7 +66,7 @@ def application(site: SitePolicy, state: Path, replicas: int = 1) -> Any:
 
 def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     """The ASGI application that answers by that switchboard and keeps its jobs under `state`."""
-    bulk = Jobs(state / "jobs", switchboard, site.limits)
+    bulk, watch = Jobs(state / "jobs", switchboard, site.limits), Watch(switchboard, state)
     app = FastAPI(
         title="Hotline endpoints",
         description="Every answer names the version that gave it and the evidence that it stands on.",
@@ -71,8 +74,11 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lambda _: bulk.running(),
-        middleware=[Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS)],
+        lifespan=lambda _: watch.beside(bulk.running()),
+        middleware=[
+            Middleware(Watched, meters=watch.meters),
+            Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+        ],
         exception_handlers={
             HotlineError: guard.on_error,
             HTTPException: guard.on_http_error,
@@ -94,6 +100,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
+    exposition.add(app, switchboard, watch.rows)
+    exposition.add_drift(app, watch.drift)
     pages.add_openapi_page(app)
     pages.add_front_page(app)
     return app

@@ -25,6 +25,7 @@ from serving.engines import engine
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
 from serving.warrant import Warrant
+from serving.watch.computing import Computing
 
 log = logging.getLogger("ray.serve")
 
@@ -83,6 +84,7 @@ class Replica:
         self._task = task
         self._warrant = verify(settings, task, entry)
         self._settings, name = settings, options.engines.get(task.name, "in process")
+        self._computing = Computing(settings, task.name, self._warrant.model)
         self._model: Any
         with private_copy(settings, self._warrant.model) as folder:
             check_declaration(Path(folder), task)
@@ -123,7 +125,8 @@ class Replica:
         return plain(reply, wish)
 
     async def _batch(self, calls: list[Asked]) -> list[Answer | Exception]:
-        return await asyncio.to_thread(self._each, calls)
+        with self._computing.batch(len(calls)):
+            return await asyncio.to_thread(self._each, calls)
 
     def _each(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""

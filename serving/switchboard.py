@@ -21,6 +21,7 @@ from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.load import Load
 from serving.routes import Route, RouteMap
+from serving.watch.listening import Unwatched
 
 log = logging.getLogger("ray.serve")
 
@@ -46,6 +47,7 @@ class Switchboard:
         self._heard = 0.0
         self.map = RouteMap()
         self.load = Load()
+        self.watch = Unwatched()
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
@@ -82,7 +84,9 @@ class Switchboard:
         self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS, wish: Wish = NOTHING
     ) -> Mapping[str, Any]:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
-        said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
+        with self.watch.asking(route, question) as ours:
+            said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
+            ours.said(said)
         return said
 
     async def abilities(self, route: Route) -> Abilities:
@@ -100,11 +104,12 @@ class Switchboard:
         nothing comes for a while. Whoever stops asking ends the call."""
         response: Any = getattr(self._handle(route).options(stream=True), method).remote(question)
         try:
-            with _reaching(route):
+            with self.watch.writing(route) as ours, _reaching(route):
                 while True:
                     said = await asyncio.wait_for(anext(response), DEADLINE_SECONDS)
                     if isinstance(said, HotlineError):
                         raise said
+                    ours.said(said)
                     yield said
         except StopAsyncIteration:
             response = None

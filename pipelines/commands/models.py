@@ -93,11 +93,13 @@ def promote(line: Line, task: OneTask = None, reason: Reason = "passed its bars"
     """Make a version with a passed verdict the champion of its task; of several tasks, in their order."""
     from evaluation.promote import promote as run
     from hotline import settings
+    from pipelines import baselines
 
     here = settings.load()
     tasks, address = resolve(here, line, task)
     for each in tasks:
         entry = run(here, each, address, reason)
+        baselines.attempt(here, each, address)
         if json:
             output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
         else:
