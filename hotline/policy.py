@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hotline import digests
-from hotline.errors import PolicyError
+from hotline import digests, settings
+from hotline.errors import PolicyError, UnknownName
 from hotline.task import Name, Profile
 from hotline.text import TextPolicy
 
 Role = Literal["gate", "approver", "operator"]
+Event = Literal["gate_refused", "run_ended", "fell_back", "champion_refused", "drift", "test"]
+EVENTS: tuple[Event, ...] = ("gate_refused", "run_ended", "fell_back", "champion_refused", "drift")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -54,6 +56,42 @@ class Upstream(BaseModel):
         return [part.replace("{folder}", folder).replace("{port}", str(port)) for part in self.command]
 
 
+class Secret(BaseModel):
+    """Where a secret is: in an environment variable, or in a file that only its owner reads. Never in the policy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("name one of env and file")
+        return self
+
+    def value(self) -> str:
+        """Raises UnknownName when it is not there."""
+        if self.env is not None:
+            return settings.secret(self.env)
+        try:
+            return Path(str(self.file)).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UnknownName("the secret's file cannot be read", where=str(self.file), found=error.strerror) from error
+
+
+class Webhook(BaseModel):
+    """Somebody who is told of events; the address of a chat's robot is a secret, too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["wecom", "dingtalk", "feishu", "json"]
+    url: Secret
+    secret: Secret | None = None
+    """What messages are signed with, where the robot demands it."""
+    events: Annotated[tuple[Event, ...], Field(min_length=1)] = EVENTS
+
+
 class SitePolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,10 +111,13 @@ class SitePolicy(BaseModel):
     """Values of slices that this hotline no longer has, by column: a test set may lack what the champion's had."""
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Who is told when a gate refuses, a run ends, a version falls back, or requests have moved."""
 
     @property
     def digest(self) -> str:
-        unsaid = {"upstream"} if self.upstream is None else set[str]()  # a policy of before has the digest that it had
+        later = ("upstream", "webhooks")  # a policy that says nothing of them has the digest that it had before
+        unsaid = {name for name in later if not getattr(self, name)} | {"webhooks"}
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 
     def upstream_of(self, task: str) -> Upstream | None:
