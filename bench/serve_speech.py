@@ -28,7 +28,7 @@ from hotline.ledger import Ledger
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
-from serving.replica import Options, places, plain
+from serving.replica import Options, plain
 from serving.run import start
 
 SPEECH, TICKETS = find("transcription"), find("ticket_category")
@@ -93,7 +93,7 @@ def perfect(inputs: Sequence[Any], options: Options) -> list[list[Any]]:
     """The inputs by length, in batches as large as a replica takes."""
     batches: list[list[Any]] = [[]]
     for each in sorted(inputs, key=families.size):
-        if batches[-1] and places([*batches[-1], each], options.batch_rows, options.batch_seconds) > options.batch_rows:
+        if batches[-1] and not options.fits(len(batches[-1]) + 1, families.size(each)):
             batches.append([])
         batches[-1].append(each)
     return batches

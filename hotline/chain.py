@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hotline.policy import Signers
-from hotline.records import ADAPTER, AnyRecord, Approval, Promotion, Rollback, Verdict
+from hotline.records import ADAPTER, AnyRecord, Approval, Promotion, Rollback, Trial, Verdict
 
 GENESIS = "0" * 64
 
@@ -33,6 +33,14 @@ class Champion:
 
     entry: Entry
     record: Promotion | Rollback
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The version that is tried beside a champion, and the entry that says so."""
+
+    entry: Entry
+    record: Trial
 
 
 class Chain:
@@ -87,6 +95,18 @@ class Chain:
         tasks = {entry.record.task for entry in self.entries if isinstance(entry.record, Promotion | Rollback)}
         found = {task: self.champion(task) for task in sorted(tasks)}
         return {task: champion for task, champion in found.items() if champion}
+
+    def challenger(self, task: str) -> Challenger | None:
+        """The version that is tried beside the champion of `task`; a later promotion or rollback ends every trial."""
+        decided = (
+            entry
+            for entry in reversed(self.entries)
+            if isinstance(entry.record, Promotion | Rollback | Trial) and entry.record.task == task
+        )
+        newest = next(decided, None)
+        if newest is None or not isinstance(newest.record, Trial) or newest.record.stage == "withdrawn":
+            return None
+        return Challenger(newest, newest.record)
 
     def verdicts(self, task: str, digest: str) -> list[tuple[Entry, Verdict]]:
         """Verdicts on the version with that digest, newest first."""

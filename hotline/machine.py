@@ -6,11 +6,32 @@ import platform
 import subprocess
 from pathlib import Path
 
-from hotline.records import Hardware, Revision
+from pydantic import BaseModel, ConfigDict
+
 from hotline.settings import CODE_ROOT
 
 CODE_FILES = ("*.py", "*.yaml")
 CPU_INFO = Path("/proc/cpuinfo")
+
+
+class Revision(BaseModel):
+    """The git commit of the code, and whether code was edited since."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    commit: str
+    dirty: bool
+
+
+class Hardware(BaseModel):
+    """What a verdict was computed on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    gpus: tuple[str, ...] = ()
 
 
 def revision() -> Revision | None:

@@ -116,7 +116,7 @@ def send(webhook: Webhook, notice: Notice) -> None:
     where = f"the {webhook.kind} webhook at {urlsplit(asked.url).hostname}"
     again = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(TRIES),
-        wait=tenacity.wait_exponential_jitter(PAUSE_SECONDS, jitter=PAUSE_SECONDS),
+        wait=tenacity.wait_exponential(multiplier=PAUSE_SECONDS),
         retry=tenacity.retry_if_exception_type((OSError, HTTPException))
         | tenacity.retry_if_result(lambda said: said[0] in BUSY),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,

@@ -1,4 +1,4 @@
-"""What the ledger records: verdicts, approvals, promotions and rollbacks. Schema version 1.
+"""What the ledger records: verdicts, approvals, trials, promotions and rollbacks. Schema version 1.
 
 Fields are added, never changed, and what is added has a default: an entry of any age can be read.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from hotline.conversions import Conversion
+from hotline.machine import Hardware, Revision
 from hotline.task import Profile
 
 Outcome = Literal["passed", "failed", "insufficient evidence"]
@@ -167,26 +168,6 @@ class Evidence(BaseModel):
     leaks: LeakCheck | None = None
 
 
-class Revision(BaseModel):
-    """The git commit of the code, and whether code was edited since."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    commit: str
-    dirty: bool
-
-
-class Hardware(BaseModel):
-    """What a verdict was computed on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    gpus: tuple[str, ...] = ()
-
-
 class Verdict(Record):
     """For one (version, task, profile): passed, failed or insufficient evidence, with a finding per bar."""
 
@@ -243,8 +224,23 @@ class Rollback(Record):
     reason: str
 
 
-AnyRecord = Verdict | Approval | Promotion | Rollback
+class Trial(Record):
+    """From now on this version is tried beside the champion: in the shadow, or on a share of the calls; or no more."""
+
+    kind: Literal["trial"] = "trial"
+    stage: Literal["shadow", "canary", "withdrawn"]
+    model: ModelAddress
+    verdict: Digest
+    champion: Digest
+    share: Annotated[float, Field(ge=0, le=1)]
+    """Of the calls: mirrored to it in the shadow, answered by it as a canary."""
+    engine: Literal["in process"] = "in process"
+    reason: str
+    approvals: tuple[Digest, ...] = ()
+
+
+AnyRecord = Verdict | Approval | Promotion | Rollback | Trial
 ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
-ROLE_OF = {"verdict": "gate", "approval": "approver", "promotion": "operator", "rollback": "operator"}
+ROLE_OF = {"verdict": "gate", "approval": "approver"} | dict.fromkeys(("promotion", "rollback", "trial"), "operator")
 ENVIRONMENT = ("time", "code", "hardware")
 """Of a verdict, when and where it was reached; the same evidence elsewhere is the same verdict."""

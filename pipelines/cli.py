@@ -22,6 +22,7 @@ from pipelines.commands import (
     decisions,
     exporting,
     models,
+    rollout,
     site,
     texts,
     training,
@@ -55,6 +56,7 @@ for module in (
     exporting,
     cascades,
     watching,
+    rollout,
 ):
     module.add_to(app)
 

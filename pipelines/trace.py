@@ -7,7 +7,7 @@ from typing import Any
 from hotline import registry, requests, settings, tasks
 from hotline.errors import UnknownName
 from hotline.ledger import Ledger
-from hotline.records import Promotion, Rollback
+from hotline.records import Promotion, Rollback, Trial
 
 
 def trace(request_id: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def trace(request_id: str) -> dict[str, Any]:
     record = entry.record if entry else None
     if (
         entry is None
-        or not isinstance(record, Promotion | Rollback)
+        or not isinstance(record, Promotion | Rollback | Trial)
         or not record.model.digest.startswith(named.digest)
     ):
         raise UnknownName(
@@ -43,7 +43,7 @@ def trace(request_id: str) -> dict[str, Any]:
         "task": record.task,
         "model": f"{record.model.line}@{record.model.version}",
         "digest": record.model.digest,
-        "promotion": f"ledger entry {entry.seq}, {record.time}, by {chain.who(entry)}: {record.reason}",
+        record.kind: f"ledger entry {entry.seq}, {record.time}, by {chain.who(entry)}: {record.reason}",
         "approvals": ", ".join(map(chain.who, chain.approvals(judged[0]))) or "none",
         "verdict": f"{verdict.outcome} under {verdict.profile}, ledger hash {record.verdict}",
         "run": record.model.run_id,

@@ -23,7 +23,10 @@ from serving import batches, chat, decisions, forms, guard, jobs, pages, transcr
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
+from serving.listener import DRAIN_SECONDS, Address, Listener
 from serving.recordings import Recordings
+from serving.rollout import callers
+from serving.rollout.mirror import Mirror
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
 from serving.watch import exposition
@@ -37,31 +40,39 @@ LARGE_PATHS = {
 }
 """Whose bodies may be as large as a recording."""
 
+HEALTH_SECONDS = 2.0
+"""A process that was killed is found missing after so long, and started again."""
 
-@serve.ingress()
+
 class Ingress:
-    """One ingress replica."""
+    """One ingress replica: Ray Serve starts, watches and ends it; calls reach it through a socket of its own."""
 
-    def __init__(self, site: SitePolicy, state: Path) -> None:
-        self._site, self._state, self._switchboard = site, state, Switchboard(uuid.uuid4().hex)
+    async def __init__(self, site: SitePolicy, state: Path, address: Address) -> None:  # type: ignore[misc]
+        switchboard = Switchboard(uuid.uuid4().hex, callers.Callers(site.site), Mirror(site.rollout))
+        self._listener = Listener(build(site, switchboard, state), address)
+        await self._listener.open()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return build(self._site, self._switchboard, self._state)
+    def check_health(self) -> None:
+        """For Ray Serve, which starts an ingress anew that does not listen. Raises UnavailableError."""
+        self._listener.check()
+
+    async def __del__(self) -> None:  # Ray Serve awaits it
+        if hasattr(self, "_listener"):
+            await self._listener.close()
 
 
-def application(site: SitePolicy, state: Path, replicas: int = 1) -> Any:
+def application(site: SitePolicy, state: Path, address: Address, replicas: int = 1) -> Any:
     """The Ray Serve application of the ingress."""
     deployment: Any = serve.deployment(
         Ingress,
         name="Ingress",
         num_replicas=replicas,
-        max_ongoing_requests=2 * site.limits.queue,
-        max_queued_requests=site.limits.queue,
         graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=30,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS + 5,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(site, state)
+    return deployment.bind(site, state, address)
 
 
 def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
@@ -78,6 +89,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         middleware=[
             Middleware(Watched, meters=watch.meters),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
+            Middleware(callers.Heard, switchboard=switchboard),
         ],
         exception_handlers={
             HotlineError: guard.on_error,

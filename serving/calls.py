@@ -15,6 +15,7 @@ from hotline.errors import UnavailableError, UnknownName
 from hotline.task import Task
 from hotline.tasks import TASKS
 from serving.bodies import ErrorBody, Provenance
+from serving.rollout.callers import CALL_ID, CALLER
 from serving.routes import Route, RouteMap
 from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import Switchboard
@@ -37,7 +38,10 @@ EVENT = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}
 """Of each event, as OpenAPI 3.2 describes a stream; `data` is JSON or `[DONE]`."""
 CallId = Annotated[
     str | None,
-    Header(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The hotline's own number of the call; given back"),
+    Header(
+        pattern=CALL_ID,
+        description="The hotline's own number of the call; given back. One version answers all of a call",
+    ),
 ]
 
 
@@ -68,7 +72,7 @@ class Call:
 def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
     """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
     with switchboard.call() as known:
-        route = known.routes.get(task.name)
+        route = CALLER.get().routes(known).get(task.name)
         if route is None:
             raise _unserved(task.name, known)
         with switchboard.load.of(task.name):
@@ -82,7 +86,8 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
     with switchboard.call() as known:
-        served = [route for route in known.routes.values() if TASKS[route.task].family == family]
+        seen = CALLER.get().routes(known)
+        served = [route for route in seen.values() if TASKS[route.task].family == family]
         found = [route for route in served if model in names(route)]
         if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
             raise _unserved(model, known)

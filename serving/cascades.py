@@ -27,7 +27,7 @@ class CascadeReplica(Replica):
         """
         from hotline.families import cascade
 
-        quick = await self._batched(Asked(question, wish))
+        quick = await self._batches.answer(Asked(question, wish))
         if isinstance(quick, Exception):
             raise quick
         asked = not wish.options and not cascade.is_sure(self._model, quick)

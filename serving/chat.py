@@ -3,17 +3,16 @@
 No `from __future__ import annotations` here: FastAPI reads the types of these routes.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
-from hotline.errors import HotlineError, UnavailableError
+from hotline.errors import HotlineError
 from hotline.tasks import TASKS
 from serving import guard
 from serving.bodies import problem
@@ -38,14 +37,14 @@ def add(app: FastAPI, switchboard: Switchboard) -> None:
             ours = stack.enter_context(answering_model(request, switchboard, asked.model, "writer"))
             said = switchboard.stream(ours.route, "chat", asked)
             stack.push_async_callback(said.aclose)
-            begun = await _unless_gone(request, anext(said))
+            begun = await anext(said)
             found = ChatProvenance.by(ours, begun.prompt, begun.decoding)
             headers = {**ours.headers(x_call_id), "X-Judged-As": found.judged_as(TASKS[ours.route.task])}
             choices = Choices(asked, ours, begun.prompt_tokens, int(time.time()))
             if asked.stream:
                 events = _events(stack.pop_all(), said, choices, ours.id)
                 return StreamingResponse(events, headers=headers, media_type=EVENTS)
-            await _unless_gone(request, _collect(said, choices))
+            await _collect(said, choices)
             return Response(choices.whole(found), headers=headers, media_type="application/json")
 
     app.router.add_api_route(
@@ -82,24 +81,3 @@ async def _events(stack: AsyncExitStack, said: AsyncIterator[Any], choices: Choi
         except Exception:
             log.exception("request %s failed", name)
             yield sent(problem(guard.internal(), name).model_dump(mode="json"))
-
-
-async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
-    """The work's result; it is given up when the caller hangs up."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise UnavailableError("the caller has hung up")
-        return working.result()
-    finally:
-        gone.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -7,43 +7,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray import serve
 from ray.serve.api import RunTarget
-from ray.serve.schema import ApplicationStatus, LoggingConfig
 
-from hotline import heads, policy, registry
+from hotline import heads, policy
 from hotline.errors import HotlineError, RefusedError
 from hotline.ledger import Chain
-from hotline.records import ModelAddress
+from hotline.records import Trial
 from hotline.settings import Settings
 from hotline.tasks import TASKS
-from serving import app, replica, warrant
+from serving import app, applications, warrant
+from serving.listener import Address
+from serving.loading import QUIET, Loading
 from serving.replica import Options
-from serving.routes import Route, RouteMap
+from serving.rollout.stages import Stages
+from serving.rollout.watching import Watching
+from serving.routes import Route, RouteMap, Stage
 from serving.warrant import Warrant
 
 log = logging.getLogger("hotline.serving")
 
 INGRESS = "ingress"
-LOAD_SECONDS = 180.0
 SETTLE_SECONDS = 60.0
-RETRY_SECONDS = 60.0
-"""A version that refused to start is tried again after this long."""
-QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why the version that ledger entry `entry` promotes did not start, and when it was tried."""
-
-    entry: int
-    reason: str
-    tried: float
+ADOPT_SECONDS = 15.0
 
 
 class Controller:
@@ -54,8 +42,10 @@ class Controller:
         self._policy = policy.load(settings.workspace)
         self._ledger = warrant.ledger(settings)
         self._map = RouteMap()
-        self._refusals: dict[str, Refusal] = {}
-        self._apps: set[str] = set()
+        self._loading = Loading(settings, self._policy, options)
+        self._stages = Stages(self._policy.rollout)
+        self._watching = Watching(settings.state, self._policy)
+        self._chain: Chain | None = None
         self._table: Any = None
 
     @property
@@ -67,38 +57,56 @@ class Controller:
         """Without Ray: whether anything may be served. Raises the first refusal when nothing may."""
         chain = self._ledger.read()
         wanted, refused = self._examine(chain)
-        errors = [*refused.values(), *(error for error in map(self._fetch, wanted.values()) if error)]
+        errors = [*refused.values(), *(error for error in map(self._loading.fetched, wanted.values()) if error)]
         if len(errors) == len(chain.champions()):
             raise errors[0] if errors else _no_champion()
 
-    def start(self, table: Any) -> None:
+    def start(self, table: Any, address: Address) -> None:
         """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
         self._table = table
-        self.step(RunTarget(app.application(self._policy, self._settings.state), INGRESS, "/", QUIET))
+        self.step(RunTarget(app.application(self._policy, self._settings.state, address), INGRESS, None, QUIET))
         if not self._map.routes:
             reasons = "; ".join(self._map.unserved.values())
             raise RefusedError("no champion can be served", found=reasons, next="hotline verify")
 
     def step(self, *ingress: RunTarget) -> None:
-        """Look at the ledger once and do what it asks for."""
-        try:
-            chain = self._ledger.read()
-        except HotlineError as error:
-            self._publish(self._map.model_copy(update={"trouble": str(error), "notes": self.notes()}))
+        """Look at the ledger once and do what it asks for; then at what was counted, and do what that asks for."""
+        self._watching.look(self._map, *ray.get(self._table.counted.remote(self._policy.rollout.window_seconds)))
+        trouble = self._read()
+        chain = self._chain
+        if chain is None:
+            self._publish(self._map.model_copy(update={"trouble": trouble, "notes": self.notes()}))
             return
-        self._remember(chain)
         wanted, refused = self._examine(chain)
-        self._load([found for found in wanted.values() if self._is_due(found)], ingress)
-        routes, unserved = dict(self._map.routes), {task: str(error) for task, error in refused.items()}
+        unserved = {task: str(error) for task, error in refused.items()}
+        unserved |= self._watching.replace(chain, wanted)
+        tried, untried = self._watching.tried(chain, wanted)
+        routes = self._load(chain, wanted, tried, ingress)
         for task, found in wanted.items():
-            refusal = self._refusals.get(task)
-            if refusal and refusal.entry == found.champion.entry.seq:
-                unserved[task] = refusal.reason
+            refusal = self._loading.refusal(found)
+            if refusal:
+                unserved[task] = refusal
             else:
-                routes[task] = found.route(self._options.engines.get(task))
-        unserved |= {task: why for task, why in self._down(routes).items() if task not in unserved}
-        self._publish(RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=self.notes()))
-        self._delete_unrouted()
+                routes[task] = self._route(found)
+        unserved |= {task: why for task, why in applications.down(routes, self._table).items() if task not in unserved}
+        trials = {task: self._trial(found) for task, found in tried.items() if not self._loading.refusal(found)}
+        untried |= {task: why for task, found in tried.items() if (why := self._loading.refusal(found))}
+        notes = (*self.notes(), *(f"{task}: the challenger is not tried: {why}" for task, why in untried.items()))
+        self._switch(
+            RouteMap(head=chain.head, routes=routes, unserved=unserved, notes=notes, trials=trials, trouble=trouble)
+        )
+        for app_name in self._watching.lost:
+            ray.get(self._table.forget.remote(app_name))
+        self._loading.end_unasked(self._map.loaded, self._table, self._map.number)
+
+    def _read(self) -> str | None:
+        """Read the ledger; why it cannot be followed at the moment, when the chain that was verified last goes on."""
+        try:
+            self._chain = self._ledger.read()
+        except HotlineError as error:
+            return str(error)
+        self._remember(self._chain)
+        return None
 
     def _remember(self, chain: Chain) -> None:
         """Export the head that is followed: after a restart, too, only what descends from it is followed."""
@@ -125,64 +133,52 @@ class Controller:
                 refused[task] = error
         return wanted, refused
 
-    def _is_due(self, found: Warrant) -> bool:
-        refusal = self._refusals.get(found.champion.record.task)
-        if refusal and refusal.entry == found.champion.entry.seq:
-            return time.monotonic() - refusal.tried > RETRY_SECONDS
-        return found.app not in self._apps
+    def _load(
+        self, chain: Chain, wanted: dict[str, Warrant], tried: dict[str, Warrant], ingress: tuple[RunTarget, ...]
+    ) -> dict[str, Route]:
+        """Bring up what is due; of tasks of which no two versions fit, after the one before has ended. Gives back what
+        answers so far."""
+        due = [found for found in (*wanted.values(), *tried.values()) if self._loading.is_due(found)]
+        routes = dict(self._map.routes)
+        drained = [route for found in due if (route := routes.get(found.task)) and self._must_drain(found)]
+        if drained:
+            self._drain(drained)
+        self._loading.load(due, self._table, ingress)
+        for route in drained:
+            if self._loading.refusal(wanted[route.task]):
+                before = warrant.examine(chain, self._policy, route.task, chain.by_seq(route.promotion))
+                self._loading.load([before], self._table)
+        return routes
 
-    def _fetch(self, found: Warrant) -> HotlineError | None:
-        """Have the verified bytes at hand for the replicas; gives back why that failed."""
-        try:
-            fetch(self._settings, found.model)
-        except HotlineError as error:
-            return error
-        return None
+    def _must_drain(self, found: Warrant) -> bool:
+        """Whether the version before must end first; not for bytes that cannot be had anyway."""
+        return found.task in self._policy.rollout.drain_then_load and self._loading.fetched(found) is None
 
-    def _load(self, warrants: Sequence[Warrant], ingress: Iterable[RunTarget]) -> None:
-        """Start these versions beside what is running and wait for each; keeps why one did not start."""
-        failures = {found.app: self._fetch(found) for found in warrants}
-        queue = self._policy.limits.queue
-        targets = [*ingress]
-        for found in warrants:
-            if failures[found.app] is None:
-                deployed = replica.application(self._settings, found, self._options, queue)
-                targets.append(RunTarget(deployed, found.app, None, QUIET))
-        reasons = self._run(targets) if targets else {}
-        for found in warrants:
-            task, entry = found.champion.record.task, found.champion.entry.seq
-            reason = str(failures[found.app] or "") or reasons.get(found.app)
-            self._refusals.pop(task, None)
-            if reason:
-                self._refusals[task] = Refusal(entry, reason, time.monotonic())
-            else:
-                self._apps.add(found.app)
+    def _drain(self, routes: list[Route]) -> None:
+        """End these versions; callers are answered 503 until the next ones are there."""
+        tasks = {route.task: f"{route.line}@{route.version} makes room for the next version" for route in routes}
+        left = {task: route for task, route in self._map.routes.items() if task not in tasks}
+        unserved = {**self._map.unserved, **tasks}
+        self._publish(self._map.model_copy(update={"routes": left, "warm": (), "trials": {}, "unserved": unserved}))
+        self._loading.end({route.app for route in routes}, wait=True)
 
-    def _run(self, targets: Sequence[RunTarget]) -> dict[str, str]:
-        """Deploy and wait; why an application did not come up, by its name."""
-        serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
-        waiting, reasons = {target.name for target in targets}, dict[str, str]()
-        longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
-        give_up = time.monotonic() + LOAD_SECONDS + longer
-        while waiting:
-            time.sleep(0.1)
-            states = serve.status().applications
-            for name in list(waiting):
-                state = states[name].status if name in states else None
-                if state == ApplicationStatus.RUNNING:
-                    waiting.discard(name)
-                elif state in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
-                    reasons[name] = ray.get(self._table.refusal.remote(name)) or states[name].message
-                    waiting.discard(name)
-            if time.monotonic() > give_up:
-                reasons |= dict.fromkeys(waiting, f"it did not start within {LOAD_SECONDS:g} s")
-                break
-        for name in reasons:
-            serve.delete(name, _blocking=False)
-        return reasons
+    def _route(self, found: Warrant) -> Route:
+        return found.route(self._options.engines.get(found.task))
 
-    def _publish(self, fresh: RouteMap) -> None:
-        """Make `fresh` the current map when it says something new; wait until every ingress answers by it."""
+    def _trial(self, found: Warrant) -> Stage:
+        record = found.champion.record
+        assert isinstance(record, Trial) and record.stage != "withdrawn"
+        return Stage(route=self._route(found), kind=record.stage, share=record.share, since=0)
+
+    def _switch(self, fresh: RouteMap) -> None:
+        """Publish `fresh`; when calls have a version to keep, every ingress first hands over which calls these are."""
+        if self._stages.changes(self._map, fresh) and not self._map.asking:
+            self._publish(self._map.model_copy(update={"asking": True}), settled=False)
+        self._publish(self._stages.staged(self._map, fresh, self._watching.lost))
+
+    def _publish(self, fresh: RouteMap, settled: bool = True) -> None:
+        """Make `fresh` the current map when it says something new; wait until every ingress answers by it, and if
+        `settled` until no call of an earlier map is left."""
         self._tell(fresh)
         told = ray.get(self._table.beat.remote())
         numbered = fresh.model_copy(update={"number": self._map.number})
@@ -190,19 +186,11 @@ class Controller:
             return
         self._map = fresh.model_copy(update={"number": self._map.number + 1})
         ray.get(self._table.publish.remote(self._map))
-        give_up = time.monotonic() + SETTLE_SECONDS
-        while not ray.get(self._table.settled.remote(self._map.number)) and time.monotonic() < give_up:
+        give_up = time.monotonic() + (SETTLE_SECONDS if settled else ADOPT_SECONDS)
+        done = self._table.settled if settled else self._table.adopted
+        while not ray.get(done.remote(self._map.number)) and time.monotonic() < give_up:
             time.sleep(0.05)
             ray.get(self._table.beat.remote())
-
-    def _down(self, routes: dict[str, Route]) -> dict[str, str]:
-        """Tasks whose version does not run at the moment, which Ray Serve restarts by itself, or whose engine ails."""
-        states, ails = serve.status().applications, ray.get(self._table.ails.remote())
-        return {task: ails[route.app] for task, route in routes.items() if route.app in ails} | {
-            task: f"{route.line}@{route.version} is restarting"
-            for task, route in routes.items()
-            if route.app not in states or states[route.app].status != ApplicationStatus.RUNNING
-        }
 
     def _tell(self, fresh: RouteMap) -> None:
         """One log line for everything that `fresh` changes."""
@@ -214,27 +202,9 @@ class Controller:
                 log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
         for note in fresh.notes:
             if note not in self._map.notes:
-                log.warning("%s", note)
+                log.warning("%s", " ".join(note.split()))
         if fresh.trouble and fresh.trouble != self._map.trouble:
             log.error("what is served stays: %s", " ".join(fresh.trouble.split()))
-
-    def _delete_unrouted(self) -> None:
-        """Delete what no ingress asks any more; a long recording may keep its version for as long as it is."""
-        gone = self._apps - {route.app for route in self._map.routes.values()}
-        if not gone or not ray.get(self._table.settled.remote(self._map.number)):
-            return
-        for name in gone:
-            serve.delete(name, _blocking=False)
-        self._apps -= gone
-
-
-def fetch(settings: Settings, address: ModelAddress) -> None:
-    """Have the version's checked bytes under `settings.verified`. Raises what `registry.fetch` raises."""
-    place = settings.verified / address.digest
-    if place.is_dir():
-        registry.check(place, address)  # saves the seconds that importing MLflow takes
-    else:
-        registry.fetch(registry.connect(settings.tracking_uri), address, settings.verified)
 
 
 def _no_champion() -> RefusedError:

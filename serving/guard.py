@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hotline import requests
 from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
 from hotline.policy import Limits
+from serving import hangups
 from serving.bodies import Detail, ErrorBody, Problem, problem
 from serving.strict import MAX_NAME_CHARACTERS, Raised
 
@@ -67,7 +68,7 @@ class Guard:
         try:
             body = await self._read(scope, receive)
             self._hold(len(body))
-            await self._app(scope, replay(body, receive), watched)
+            await hangups.answer(self._app, scope, body, receive, watched)
         except (TooLarge, UnavailableError) as error:
             await failure(error, request_id(scope))(scope, receive, send)
         except Exception:
@@ -113,20 +114,6 @@ def _too_large(found: str, name: str, limit: int) -> TooLarge:
         expected=f"at most {limit} bytes (limits.{name} in policy/site.yaml)",
         next="send a recording as ogg/opus or mp3, a table in parts" if name == "audio_bytes" else one,
     )
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out the body once and then waits for the disconnect."""
-    pending = True
-
-    async def once() -> Message:
-        nonlocal pending
-        if not pending:
-            return await receive()
-        pending = False
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return once
 
 
 def internal() -> HotlineError:

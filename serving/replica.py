@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.engines import engine
+from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
 from serving.warrant import Warrant
@@ -30,6 +30,8 @@ from serving.watch.computing import Computing
 log = logging.getLogger("ray.serve")
 
 WATCH_SECONDS = 1.0
+HEALTH_SECONDS = 2.0
+"""A replica that was killed is found missing after so long, and started again."""
 
 
 class Options(BaseModel):
@@ -40,8 +42,6 @@ class Options(BaseModel):
     batch_rows: int = 32
     batch_seconds: float = 60.0
     """Sound in one batch at most, padding included: rows times the longest one."""
-    batch_wait_seconds: float = 0.002
-    """How long the first call of a batch waits for others; while a batch is computed the next one gathers anyway."""
     waiting: int = 256
     """Texts that wait to be written; a writer refuses more."""
     cache_bytes: int = 1024**3
@@ -53,6 +53,10 @@ class Options(BaseModel):
     engines: dict[str, EngineName] = {}
     """What supplies `forward`, by task; in process where nothing is named."""
     triton: TritonPlace | None = None
+
+    def fits(self, calls: int, longest: float) -> bool:
+        """Whether so many recordings, padded to the longest of them, are one batch. One alone always is."""
+        return calls <= self.batch_rows and (calls == 1 or calls * longest <= self.batch_seconds)
 
 
 class Asked(NamedTuple):
@@ -93,12 +97,8 @@ class Replica:
             self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
-        seconds = options.batch_seconds if task.audio_field else math.inf
-        self._batched: Any = serve.batch(
-            max_batch_size=options.batch_rows,
-            batch_wait_timeout_s=options.batch_wait_seconds,
-            batch_size_fn=partial(_places, rows=options.batch_rows, seconds=seconds),
-        )(self._batch)
+        recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
+        self._batches = Batcher(self._counted, lambda call: families.size(call.question), recordings.fits)
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -119,14 +119,14 @@ class Replica:
 
     async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batched(Asked(question, wish))
+        reply = await self._batches.answer(Asked(question, wish))
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
 
-    async def _batch(self, calls: list[Asked]) -> list[Answer | Exception]:
+    def _counted(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         with self._computing.batch(len(calls)):
-            return await asyncio.to_thread(self._each, calls)
+            return self._each(calls)
 
     def _each(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""
@@ -175,20 +175,6 @@ class Replica:
             self._runner.close()
 
 
-def places(questions: Sequence[Input], rows: int, seconds: float) -> int:
-    """How many of a batch's `rows` places these take: padded to the longest of them, `seconds` fill all places.
-
-    One question alone always fits.
-    """
-    padded = len(questions) * max(map(families.size, questions))
-    taken = max(len(questions), math.ceil(rows * padded / seconds))
-    return taken if len(questions) > 1 else min(taken, rows)
-
-
-def _places(calls: Sequence[Asked], rows: int, seconds: float) -> int:
-    return places([call.question for call in calls], rows, seconds)
-
-
 def _lengthened(example: Input, task: Task) -> list[Input]:
     """An example that is a recording, as long as stretches get; nothing for other examples."""
     if not task.audio_field:
@@ -235,6 +221,7 @@ def application(settings: Settings, found: Warrant, options: Options, queue: int
         max_constructor_retry_count=1,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=options.drain_seconds,
+        health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)

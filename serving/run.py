@@ -28,24 +28,22 @@ log = logging.getLogger("hotline.serving")
 
 OBJECT_STORE_BYTES = 100 * 1024**2
 """Answers are small; Ray's own minimum is 75 MiB."""
-LOGICAL_CPUS = 5
-"""Ray starts this many processes at once: Serve's controller and proxy, the route table, an ingress, a replica."""
+LOGICAL_CPUS = 4
+"""Ray starts this many processes at once: Serve's controller, the route table, an ingress, a replica."""
 LOOK_SECONDS = 1.0
 STUMBLES = 30
 """Failed looks in a row after which the endpoints are given up."""
 LOGS = "/tmp/ray/session_latest/logs/serve"
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.edge.middlewares",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
 }
-"""A proxy that a busy machine starts slowly is waited for: Ray's own 5 s would kill it while it imports. The last three
-are Ray Serve's throughput settings: a call crosses fewer threads on its way."""
+"""Ray would put replicas behind every other process of the machine (niceness 15). The last three are Ray Serve's
+throughput settings: a call crosses fewer threads on its way."""
 
 
 @dataclass
@@ -104,11 +102,12 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     the ledger or the bytes were edited; nothing was started then.
     """
     begun = time.monotonic()
-    address = (settings.host, settings.port if port is None else port)
-    check_port(*address)
+    host, listened = settings.host, settings.port if port is None else port
+    check_port(host, listened)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from serving.controller import Controller
+    from serving.listener import Address
     from serving.replica import Options
     from serving.watch import meters
 
@@ -120,7 +119,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
-        controller.start(_start_ray(*address))
+        controller.start(_start_ray(), Address(host, listened))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]
@@ -130,8 +129,8 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     except BaseException:
         _stop_ray(server)
         raise
-    shown = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-    running = Running(f"http://{shown}:{address[1]}", time.monotonic() - begun, controller, server)
+    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    running = Running(f"http://{shown}:{listened}", time.monotonic() - begun, controller, server)
     running.follow()
     return running
 
@@ -195,13 +194,13 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _start_ray(host: str, port: int) -> Any:
+def _start_ray() -> Any:
     """A Ray of our own on this machine, never a cluster that an environment variable points at; its route table."""
     import ray
     from ray import serve
 
     from serving import routes
-    from serving.controller import QUIET
+    from serving.loading import QUIET
 
     ray.init(
         address="local",
@@ -215,7 +214,7 @@ def _start_ray(host: str, port: int) -> Any:
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     table = routes.create()  # its process comes up beside those of Ray Serve
-    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=QUIET)
+    serve.start(proxy_location="Disabled", logging_config=QUIET)
     return table
 
 
@@ -238,9 +237,15 @@ def _stop_ray(server: Server | None) -> None:
     """End Ray, then the Triton server that it asked."""
     import ray
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    from serving.controller import INGRESS
 
     if ray.is_initialized():
         with contextlib.redirect_stdout(io.StringIO()):  # Ray reports the end of its own controller as a failure
+            with contextlib.suppress(RayError, RayServeException):
+                serve.delete(INGRESS)  # first: calls in progress may still have something to ask a version
             serve.shutdown()
             ray.shutdown()
     if server:

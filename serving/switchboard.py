@@ -20,6 +20,8 @@ from hotline.task import Input
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
 from serving.load import Load
+from serving.rollout.callers import Callers
+from serving.rollout.mirror import Mirror
 from serving.routes import Route, RouteMap
 from serving.watch.listening import Unwatched
 
@@ -36,13 +38,14 @@ SILENCE_SECONDS = 3 * routes.POLL_SECONDS
 class Switchboard:
     """Connects a task to the one version that answers it now; a call stays with the map that it began with."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, callers: Callers | None = None, mirror: Mirror | None = None) -> None:
+        self._name, self.callers, self.mirror = name, callers or Callers(), mirror or Mirror()
         self._handles: dict[str, DeploymentHandle[Any]] = {}
         self._abilities: dict[str, Abilities] = {}
         self._calls: Counter[int] = Counter()
         self._live = 0
         self._follower: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._heard = 0.0
         self.map = RouteMap()
@@ -51,9 +54,12 @@ class Switchboard:
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
+        self._telling = {
+            asyncio.create_task(each()) for each in (self.callers.keep_handing, self.mirror.keep_reporting)
+        }
 
     async def stop(self) -> None:
-        for task in (self._follower, *self._settling):
+        for task in (self._follower, *self._telling, *self._settling):
             if task:
                 task.cancel()
 
@@ -84,18 +90,25 @@ class Switchboard:
         self, route: Route, question: Input, seconds: float = DEADLINE_SECONDS, wish: Wish = NOTHING
     ) -> Mapping[str, Any]:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
-        with self.watch.asking(route, question) as ours:
-            said: Mapping[str, Any] = await self._told(route, "answer", seconds, question, wish)
-            ours.said(said)
+        begun = time.perf_counter()
+        try:
+            with self.watch.asking(route, question) as ours:
+                said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish)
+                ours.said(said)
+        except Exception as error:
+            self.mirror.failed(route, error)
+            raise
+        self.mirror.answered(self, route, question, said, time.perf_counter() - begun)
         return said
 
     async def abilities(self, route: Route) -> Abilities:
         """What the version is able to do beside answering; asked once."""
         if route.app not in self._abilities:
-            self._abilities[route.app] = await self._told(route, "abilities", DEADLINE_SECONDS)
+            self._abilities[route.app] = await self.told(route, "abilities", DEADLINE_SECONDS)
         return self._abilities[route.app]
 
-    async def _told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
+    async def told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
+        """What the version's method gives back. Raises UnavailableError when it does not come within `seconds`."""
         with _reaching(route):
             return await asyncio.wait_for(getattr(self._handle(route), method).remote(*given), seconds)
 
@@ -130,21 +143,22 @@ class Switchboard:
                 fresh, age = await table.after.remote(self._name, self.map.number)
                 self._heard = time.monotonic() - age
                 if fresh.number > self.map.number:
+                    self.mirror.table = table
+                    await self.callers.follow(table, fresh.asking)
                     await self._adopt(fresh)
                     settling = asyncio.create_task(self._settle(table, fresh.number))
                     self._settling.add(settling)
                     settling.add_done_callback(self._settling.discard)
             except RayError:
                 log.exception("the route table does not answer; the last map stays")
+                self.callers.hand_all()
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _adopt(self, fresh: RouteMap) -> None:
         """Reach every version first, then switch all tasks in one assignment."""
-        reached = await asyncio.gather(*(self._reaches(route) for route in fresh.routes.values()))
-        served = {route.task: route for route, right in zip(fresh.routes.values(), reached, strict=True) if right}
-        wrong = dict.fromkeys(fresh.routes.keys() - served.keys(), "its replica holds other bytes")
-        self.map = fresh.model_copy(update={"routes": served, "unserved": {**fresh.unserved, **wrong}})
-        apps = {route.app for route in served.values()}
+        reached = await asyncio.gather(*map(self._reaches, fresh.loaded.values()))
+        apps = {app for app, right in zip(fresh.loaded, reached, strict=True) if right}
+        self.map = fresh.within(apps)
         self._handles = {app: handle for app, handle in self._handles.items() if app in apps}
         self._abilities = {app: found for app, found in self._abilities.items() if app in apps}
 

@@ -43,7 +43,7 @@ def approve(
 
 
 def history(task: Annotated[str, typer.Argument(help="A declared task.")], json: Json = False) -> None:
-    """Every verdict, approval, promotion and rollback of a task: when, what, by whom, why."""
+    """Every verdict, approval, trial, promotion and rollback of a task: when, what, by whom, why."""
     from hotline import settings, tasks
     from hotline.ledger import Ledger
 
@@ -58,14 +58,16 @@ def history(task: Annotated[str, typer.Argument(help="A declared task.")], json:
 
 
 def _said(chain: Chain, entry: Entry) -> dict[str, Any]:
-    from hotline.records import Verdict
+    from hotline.records import Trial, Verdict
 
     record = entry.record
     why = f"{record.outcome} ({record.profile})" if isinstance(record, Verdict) else record.reason
+    kind = f"{record.stage} {record.share:.1%}" if isinstance(record, Trial) and record.share else record.kind
+    kind = record.stage if isinstance(record, Trial) and not record.share else kind
     return {
         "seq": entry.seq,
         "time": record.time,
-        "kind": record.kind,
+        "kind": kind,
         "version": f"{record.model.line}@{record.model.version}",
         "digest": record.model.digest,
         "who": chain.who(entry),

@@ -53,8 +53,9 @@ class Told:
 
 def of_map(known: RouteMap) -> Iterator[Row]:
     """Which versions answer, and the tasks whose champion does not."""
-    for route in known.routes.values():
-        labels = (*version(route), route.digest, route.profile, route.outcome, route.engine)
+    roles = [("champion", route) for route in known.routes.values()]
+    for role, route in (*roles, *((stage.kind, stage.route) for stage in known.trials.values())):
+        labels = (*version(route), role, route.digest, route.profile, route.outcome, route.engine)
         yield "hotline_served_info", labels, 1.0
     for task in known.unserved.keys() | known.routes.keys():
         yield "hotline_refused_candidate", (task,), float(task in known.unserved)

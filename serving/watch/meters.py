@@ -66,7 +66,10 @@ COUNTED = (
 """Counted by every process."""
 TOLD = (
     Declared(
-        "gauge", "hotline_served_info", "1 for what answers", (*VERSION, "digest", "profile", "outcome", "engine")
+        "gauge",
+        "hotline_served_info",
+        "1 for what answers",
+        (*VERSION, "role", "digest", "profile", "outcome", "engine"),
     ),
     Declared("gauge", "hotline_refused_candidate", "1 while a task's champion in the ledger is not served", ("task",)),
     Declared("gauge", "hotline_drift_divergence", "Bits between the last window and the reference", SIGNAL),

@@ -80,6 +80,7 @@ class Watch:
 
     def drift(self) -> Iterator[State]:
         """The windows of the versions that answer now."""
-        for route in self._switchboard.map.routes.values():
+        known = self._switchboard.map
+        for route in (*known.routes.values(), *(stage.route for stage in known.trials.values())):
             if state := read_state(state_path(self._state, route.task, route.digest)):
                 yield state

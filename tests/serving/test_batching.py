@@ -3,45 +3,91 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from hotline.audio import tone
 from hotline.policy import Limits
-from hotline.task import Input
-from hotline.tasks import find
 from serving import guard
-from serving.replica import places
-
-ROWS, SECONDS = 32, 60.0
-
-
-def calls(*lengths: float) -> list[Input]:
-    return [find("transcription").input.model_validate({"audio": tone(length)}) for length in lengths]
+from serving.engines.batching import Batcher
+from serving.replica import Options
 
 
 @pytest.mark.parametrize(
-    ("lengths", "fits"),
-    [
-        ((1.0,) * 32, True),
-        ((1.0,) * 33, False),
-        ((15.0,) * 4, True),
-        ((15.0,) * 5, False),
-        ((1.0,) * 3 + (15.0,), True),
-        ((1.0,) * 4 + (15.0,), False),
-        ((600.0,), True),
-    ],
-    ids=["32 short", "33 short", "4 long", "5 long", "short beside long", "padded too far", "one very long"],
+    ("calls", "longest", "fits"),
+    [(32, 1.0, True), (33, 1.0, False), (4, 15.0, True), (5, 15.0, False), (1, 600.0, True), (2, 600.0, False)],
+    ids=["32 short", "33 short", "4 long", "5 long", "one very long", "two very long"],
 )
-def test_a_batch_is_full_by_rows_or_by_padded_seconds(lengths: tuple[float, ...], fits: bool) -> None:
-    assert (places(calls(*lengths), ROWS, SECONDS) <= ROWS) == fits
+def test_a_batch_is_full_by_rows_or_by_padded_seconds(calls: int, longest: float, fits: bool) -> None:
+    assert Options(batch_rows=32, batch_seconds=60.0).fits(calls, longest) == fits
 
 
-def test_texts_are_counted_by_rows_only() -> None:
-    texts = [find("ticket_category").input.model_validate({"text": "路灯坏了" * 4000})] * 32
-    assert places(texts, ROWS, float("inf")) == 32
+class Work:
+    """Notes its batches; each is held back until `free` is set."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.free = threading.Event()
+
+    def __call__(self, calls: list[str]) -> list[str]:
+        self.batches.append(calls)
+        self.free.wait(10)
+        if "broken" in calls:
+            raise ValueError("this batch is broken")
+        return [call.upper() for call in calls]
+
+
+def asked_while_one_is_computed(*calls: str, given_up: str = "") -> tuple[list[list[str]], list[str | BaseException]]:
+    """The batches that a call `first` and those that come while it is computed make, and the replies to them all.
+
+    A call is as large as it is long; four are a batch, `*` marks those that are not urgent.
+    """
+
+    async def ask() -> list[str | BaseException]:
+        batcher = Batcher(work, len, lambda count, _: count <= 4, lambda call: "*" not in call)
+        asking = [asyncio.create_task(batcher.answer("first"))]
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        asking += [asyncio.create_task(batcher.answer(call)) for call in calls]
+        await asyncio.sleep(0)
+        for task, call in zip(asking[1:], calls, strict=True):
+            if call == given_up:
+                task.cancel()
+        await asyncio.sleep(0)
+        work.free.set()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    work = Work()
+    return work.batches, asyncio.run(ask())
+
+
+def test_calls_gather_while_others_are_computed_and_each_gets_its_own_reply() -> None:
+    batches, replies = asked_while_one_is_computed("a", "b", "c")
+    assert batches == [["first"], ["a", "b", "c"]]
+    assert replies == ["FIRST", "A", "B", "C"]
+
+
+def test_the_oldest_call_leads_and_those_of_like_size_join_it() -> None:
+    batches, _ = asked_while_one_is_computed("aaaaaa", "b", "cccccc", "d", "eeeee", "f", "ggggggg")
+    assert [sorted(batch) for batch in batches[1:]] == [["aaaaaa", "cccccc", "eeeee", "ggggggg"], ["b", "d", "f"]]
+
+
+def test_urgent_calls_go_first_and_the_others_are_answered_too() -> None:
+    batches, replies = asked_while_one_is_computed("a*", "b", "c*", "d")
+    assert batches[1:] == [["b", "d"], ["a*", "c*"]] and replies[1:] == ["A*", "B", "C*", "D"]
+
+
+def test_nothing_is_computed_for_a_caller_who_gave_up() -> None:
+    batches, replies = asked_while_one_is_computed("a", "b", given_up="a")
+    assert batches == [["first"], ["b"]] and isinstance(replies[1], asyncio.CancelledError) and replies[2] == "B"
+
+
+def test_a_batch_that_fails_is_told_to_its_callers_and_the_next_one_is_computed() -> None:
+    batches, replies = asked_while_one_is_computed("broken", "a", "bbbbbbbbbbb", "cccccc", "ccccccc")
+    assert [isinstance(reply, ValueError) for reply in replies] == [False, True, True, False, True, True]
+    assert batches[2] == ["bbbbbbbbbbb"] and replies[3] == "BBBBBBBBBBB"
 
 
 def test_recordings_that_would_fill_the_memory_are_asked_to_come_again() -> None:
@@ -70,8 +116,12 @@ async def _statuses(count: int, size: int, limits: Limits) -> list[int]:
 async def _status(app: Any, size: int) -> int:
     sent: list[Message] = []
 
+    bodies = [bytes(size)]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": bytes(size), "more_body": False}
+        if not bodies:
+            await asyncio.Event().wait()  # this caller never hangs up
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)

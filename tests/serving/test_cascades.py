@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,7 +15,7 @@ from hotline.families import cascade
 from hotline.tasks import find
 from hotline.wishes import Wish
 from serving.cascades import CascadeReplica
-from serving.replica import Asked, Options, plain
+from serving.replica import Options, plain
 
 if TYPE_CHECKING:
     from hotline.records import ModelAddress
@@ -32,16 +33,11 @@ def judged(site: Site, model: ModelAddress) -> list[dict[str, Any]]:
 
 
 def replica(site: Site, model: ModelAddress, options: Options) -> Any:
-    """What Ray Serve would start, without Ray and its batches."""
+    """What Ray Serve would start, without Ray."""
     verdict = site.judge(model)
     entry = site.promote(model, verdict.hash)
     made: Any = CascadeReplica.__new__(CascadeReplica)
     made._start(site.settings, TASK, entry.seq, options)
-
-    async def alone(asked: Asked) -> Any:
-        return (await made._batch([asked]))[0]
-
-    made._batched = alone
     return made
 
 
@@ -117,5 +113,5 @@ def _until_served(http: httpx.Client, digest: str) -> None:
     for _ in range(600):
         if digest in {each["digest"] for each in http.get("/v1/models").json()["data"]}:
             return
-        http.post(f"/v1/tasks/{TASK.name}", json={"text": TEXTS[0]})
+        time.sleep(0.1)
     raise AssertionError("the version is not served")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from evaluation import endpoints
 from hotline.audio import tone
 from hotline.labels import LabelTree
@@ -19,7 +21,7 @@ def test_a_served_task_is_asked_as_applications_ask_it(endpoint: str) -> None:
     said, usage = endpoints.answer_rows(endpoints.at(endpoint), TICKETS, inputs, texts, LabelTree.of(LABELS))
     heard = list(predict(endpoint, TICKETS.name, [{"text": text} for text in texts]))
     assert [answer.target.model_dump() for answer in said] == [body["answer"] for body in heard]
-    assert [answer.confidence for answer in said] == [body["confidence"] for body in heard]
+    assert [answer.confidence for answer in said] == pytest.approx([body["confidence"] for body in heard], abs=1e-6)
     origin = heard[0]["provenance"]
     assert usage.versions == (f"{origin['model']}@{origin['version']}",)
 
