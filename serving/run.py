@@ -110,11 +110,13 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
         os.environ.setdefault(name, value)
     from serving.controller import Controller
     from serving.replica import Options
+    from serving.watch import meters
 
     options = options or Options()
     Controller(settings, options).check()
     from ray.exceptions import RayError
 
+    meters.clear(settings.state)
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
@@ -167,6 +169,7 @@ def notice(running: Running) -> str:
         f"  try it     {running.url}/",
         f"  API        {running.url}/docs",
         f"  readiness  {running.url}/readyz",
+        f"  metrics    {running.url}/metrics",
         f"  logs       {LOGS}",
         "",
         "Promotions and rollbacks are followed while this runs. Stop with Ctrl-C (or SIGTERM).",
