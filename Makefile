@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a fresh machine needs Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow sctk triton accept check serve mlflow clean requirements
+.PHONY: help setup demo test test-slow sctk prometheus triton accept check serve mlflow clean requirements
 
 PYTHON ?= python3
 VENV   := .venv
@@ -37,6 +37,11 @@ test-slow: setup  ## the long tests, under 60 minutes
 sctk:  ## install NIST's sclite and sc_stats (Debian, Ubuntu; needs root)
 	@test -x "$$(command -v sctk)" || { test "$$(id -u)" = 0 && sudo= || sudo=sudo; $$sudo apt-get update -qq && $$sudo apt-get install -y sctk; }
 	@command -v sctk
+
+# Debian's package, for the slow test that has it scrape live endpoints and draws every panel; skipped without it.
+prometheus:  ## install Prometheus and promtool (Debian, Ubuntu; needs root)
+	@test -x "$$(command -v promtool)" || { test "$$(id -u)" = 0 && sudo= || sudo=sudo; $$sudo apt-get update -qq && $$sudo apt-get install -y --no-install-recommends prometheus; }
+	@command -v promtool
 
 # tritonserver out of a wheel whose other needs (numpy < 2) are not ours: they lie in a folder of their own. Its Python
 # backend links the system's Python, so that one's version chooses the stub and the packages.

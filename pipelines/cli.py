@@ -28,6 +28,7 @@ from pipelines.commands import (
     site,
     texts,
     training,
+    watching,
 )
 from pipelines.commands import serving as endpoints
 
@@ -45,6 +46,7 @@ app.add_typer(access.access_app, name="access")
 app.add_typer(feedback.feedback_app, name="feedback")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
+app.add_typer(watching.dashboards_app, name="dashboards")
 for module in (
     site,
     corpora,
@@ -57,6 +59,7 @@ for module in (
     bundling,
     exporting,
     cascades,
+    watching,
     rollout,
 ):
     module.add_to(app)

@@ -139,12 +139,14 @@ def _promote(here: Settings, line: str, task: str, verdict: Verdict, say: Printe
     """Make it the champion when it passed; what did not pass is told, and not served."""
     from evaluation.promote import promote
     from hotline import tasks
+    from pipelines import baselines
 
     if verdict.outcome != "passed":
         say.write(f"  [yellow]{task} is not served: its candidate did not pass[/]")
         return
     address = _address(here, line)
     entry = promote(here, tasks.find(task), address, "the demo's own candidate")
+    baselines.attempt(here, tasks.find(task), address)
     say.write(f"  champion of {task}: {address.line}@{address.version} (ledger entry {entry.seq}, demo key)")
 
 

@@ -34,6 +34,9 @@ from serving.rollout import callers
 from serving.rollout.mirror import Mirror
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
 from serving.switchboard import Switchboard
+from serving.watch import exposition
+from serving.watch.middleware import Watched
+from serving.watch.watching import Watch
 
 LARGE_PATHS = {
     transcriptions.PATH,
@@ -79,7 +82,7 @@ def application(site: SitePolicy, state: Path, address: Address, replicas: int =
 
 def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     """The ASGI application that answers by that switchboard and keeps its jobs under `state`."""
-    bulk = Jobs(state / "jobs", switchboard, site.limits)
+    bulk, watch = Jobs(state / "jobs", switchboard, site.limits), Watch(switchboard, state)
     app = FastAPI(
         title="Hotline endpoints",
         description="Every answer names the version that gave it and the evidence that it stands on.",
@@ -87,12 +90,13 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lambda _: bulk.running(),
+        lifespan=lambda _: watch.beside(bulk.running()),
         middleware=[
+            Middleware(Watched, meters=watch.meters),
             Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
-            Middleware(Tap, site=site, path=state / captured.FILE),
             Middleware(callers.Heard, switchboard=switchboard),
+            Middleware(Tap, site=site, path=state / captured.FILE),
         ],
         exception_handlers={
             HotlineError: guard.on_error,
@@ -116,6 +120,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
+    exposition.add(app, switchboard, watch.rows)
+    exposition.add_drift(app, watch.drift)
     pages.add_openapi_page(app)
     pages.add_front_page(app)
     if site.access == "required":

@@ -64,6 +64,15 @@ class Reply(Body, Generic[T]):
     provenance: Provenance
 
 
+class Tried(Body):
+    """A version beside the champion."""
+
+    stage: Literal["shadow", "canary"] = Field(description="In the shadow nobody hears it")
+    model: str = Field(description="line@version")
+    digest: str
+    share: float = Field(description="Of the calls: mirrored to it, or answered by it")
+
+
 class ListedTask(Body):
     name: str
     summary: str
@@ -71,6 +80,7 @@ class ListedTask(Body):
     served: bool
     why_not: str | None = None
     provenance: Provenance | None = None
+    tried: Tried | None = None
 
 
 class TaskList(Body):
@@ -88,6 +98,35 @@ class TaskLoad(Body):
 
 class LoadList(Body):
     tasks: dict[str, TaskLoad]
+
+
+class DriftSignal(Body):
+    """One thing that is watched."""
+
+    name: str = Field(description="text, length, answer, dialect, confidence")
+    threshold: float = Field(description="Bits; a window that diverges more is flagged")
+    divergence: float | None = Field(description="Jensen-Shannon divergence of the last full window, in bits")
+    psi: float | None = Field(description="Population stability index of the last full window")
+    flagged: bool
+    alarms: int = Field(description="Windows flagged so far")
+    moved: list[tuple[str, float, float]] = Field(description="What moved most: bin, usual share, share in the window")
+
+
+class Drifting(Body):
+    """How far the requests of one version have moved from what it was trained and judged on."""
+
+    task: str
+    version: str
+    digest: str
+    window: int = Field(description="Requests that are compared at a time")
+    filled: int = Field(description="Requests in the window that is filling")
+    windows: int = Field(description="Full windows so far")
+    judged: float | None = Field(description="When the last window was full, in seconds since 1970")
+    signals: list[DriftSignal]
+
+
+class DriftList(Body):
+    versions: list[Drifting]
 
 
 class ListedModel(Body):

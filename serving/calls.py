@@ -119,7 +119,7 @@ def names(route: Route) -> tuple[str, str, str]:
 
 def _named(request: Request, route: Route) -> Call:
     ours = requests.make(route.task, route.digest, route.promotion, request.scope["state"]["stamp"])
-    request.scope["state"]["request_id"] = ours
+    request.scope["state"] |= {"request_id": ours, "route": route}
     return Call(ours, route)
 
 

@@ -25,6 +25,7 @@ from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
 from serving.warrant import Warrant
+from serving.watch.computing import Computing
 
 log = logging.getLogger("ray.serve")
 
@@ -87,6 +88,7 @@ class Replica:
         self._task = task
         self._warrant = verify(settings, task, entry)
         self._settings, name = settings, options.engines.get(task.name, "in process")
+        self._computing = Computing(settings, task.name, self._warrant.model)
         self._model: Any
         with private_copy(settings, self._warrant.model) as folder:
             check_declaration(Path(folder), task)
@@ -96,7 +98,7 @@ class Replica:
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
         recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
-        self._batches = Batcher(self._each, lambda call: families.size(call.question), recordings.fits)
+        self._batches = Batcher(self._counted, lambda call: families.size(call.question), recordings.fits)
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -121,6 +123,10 @@ class Replica:
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
+
+    def _counted(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
+        with self._computing.batch(len(calls)):
+            return self._each(calls)
 
     def _each(self, calls: Sequence[Asked]) -> list[Answer | Exception]:
         """Answers in order; when the batch fails, each row alone, so that one bad input harms no other caller."""

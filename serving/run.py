@@ -119,10 +119,12 @@ def start(
         os.environ.setdefault(name, value)
     from serving.controller import Controller
     from serving.replica import Options
+    from serving.watch import meters
 
     options = options or Options()
     for each in every:
         Controller(each, options).check()
+        meters.clear(each.state)
     server, options = _with_triton(settings, options)
     controllers = [Controller(each, options) for each in every]
     _start_all(every, controllers, server)
@@ -138,12 +140,10 @@ def _start_all(every: Sequence[Settings], controllers: Sequence[Controller], ser
     """Ray, then a site after the other; all of it ends again when one of them does not come up."""
     from ray.exceptions import RayError
 
-    from serving.listener import Address
-
     try:
         tables = _start_ray([controller.site for controller in controllers])
         for each, controller, table in zip(every, controllers, tables, strict=True):
-            controller.start(table, Address.of(each))
+            controller.start(table, listening.address(each))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]

@@ -61,5 +61,6 @@ def _answers(running: Running) -> list[str]:
         f"  try it     {running.url}/",
         f"  API        {running.url}/docs",
         f"  readiness  {running.url}/readyz",
+        f"  metrics    {running.url}/metrics",
     ]
     return lines

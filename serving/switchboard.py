@@ -23,6 +23,7 @@ from serving.load import Load
 from serving.rollout.callers import Callers
 from serving.rollout.mirror import Mirror
 from serving.routes import Route, RouteMap
+from serving.watch.listening import Unwatched
 
 log = logging.getLogger("ray.serve")
 
@@ -49,6 +50,7 @@ class Switchboard:
         self._heard = 0.0
         self.map = RouteMap()
         self.load = Load()
+        self.watch = Unwatched()
 
     def start(self) -> None:
         self._follower = asyncio.create_task(self._follow())
@@ -90,7 +92,9 @@ class Switchboard:
         """The version's answer in plain values. Raises UnavailableError when it does not come within `seconds`."""
         begun = time.perf_counter()
         try:
-            said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish)
+            with self.watch.asking(route, question) as ours:
+                said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish)
+                ours.said(said)
         except Exception as error:
             self.mirror.failed(route, error)
             raise
@@ -113,11 +117,12 @@ class Switchboard:
         nothing comes for a while. Whoever stops asking ends the call."""
         response: Any = getattr(self._handle(route).options(stream=True), method).remote(question)
         try:
-            with _reaching(route):
+            with self.watch.writing(route) as ours, _reaching(route):
                 while True:
                     said = await asyncio.wait_for(anext(response), DEADLINE_SECONDS)
                     if isinstance(said, HotlineError):
                         raise said
+                    ours.said(said)
                     yield said
         except StopAsyncIteration:
             response = None

@@ -58,10 +58,15 @@ class WriterReplica(Replica):
         from serving.chat_plans import Planner
 
         upstream = policy.load(settings.workspace).upstream_of(task.name)
-        self._engine = self._launched(settings, upstream) if upstream else engine(self._model, options)
+        self._engine = self._launched(settings, upstream) if upstream else self._own(options)
         self._planner = Planner(self._model)
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
+
+    def _own(self, options: Options) -> Continuous:
+        made = engine(self._model, options)
+        made.stepped = self._computing.step
+        return made
 
     def _launched(self, settings: Settings, upstream: Upstream) -> UpstreamEngine:
         """A server on a private copy of the version, which is checked again whenever the server is started again."""

@@ -34,11 +34,18 @@ def judge(line: Line, task: OneTask = None, on: Place = "here", json: Json = Fal
     """Judge a candidate on the test split and write a signed verdict, one per task. Interrupted, it goes on."""
     from evaluation.gate import judge as run
     from hotline import settings
+    from hotline.errors import HotlineError
+    from pipelines import telling
 
     here = settings.load()
     tasks, address = resolve(here, line, task)
     for each in tasks:
-        entry, verdict = run(here, each, address, on=on)
+        try:
+            entry, verdict = run(here, each, address, on=on)
+        except HotlineError as error:
+            telling.not_judged(here, each, address, error)
+            raise
+        telling.judged(here, verdict)
         if json:
             output.as_json({**verdict.model_dump(mode="json"), "hash": entry.hash, "seq": entry.seq})
             continue
@@ -93,11 +100,13 @@ def promote(line: Line, task: OneTask = None, reason: Reason = "passed its bars"
     """Make a version with a passed verdict the champion of its task; of several tasks, in their order."""
     from evaluation.promote import promote as run
     from hotline import settings
+    from pipelines import baselines
 
     here = settings.load()
     tasks, address = resolve(here, line, task)
     for each in tasks:
         entry = run(here, each, address, reason)
+        baselines.attempt(here, each, address)
         if json:
             output.as_json({"seq": entry.seq, "hash": entry.hash, **entry.record.model_dump(mode="json")})
         else:

@@ -37,6 +37,7 @@ def train(
 ) -> None:
     """Train a recipe and register the candidate. SIGTERM writes a checkpoint and ends with status 0."""
     here, resolved = _resolved(recipe)
+    from pipelines import telling
     from training.checkpoint import Stopped
 
     if on == "ray":
@@ -47,10 +48,15 @@ def train(
     try:
         address: ModelAddress | None = run(here, resolved, resume=resume or resume_anyway, anyway=resume_anyway)
     except Stopped as stopped:
+        telling.ran(here, resolved, recipe, stopped.step)
         _tell_stopped(recipe, stopped.step, json)
         return
+    except Exception as error:
+        telling.ran(here, resolved, recipe, error)
+        raise
     if address is None:
         return  # another rank of the same run
+    telling.ran(here, resolved, recipe, address)
     if json:
         output.as_json(address.model_dump(mode="json"))
     else:

@@ -25,6 +25,7 @@ EXACT = {
     "/openapi.json": ANY,
     "/readyz": ANY,
     "/metrics": METRICS,
+    "/v1/drift": METRICS,
     "/v1/load": ANY,
     "/v1/models": ANY,
     "/v1/chat/completions": CALL,

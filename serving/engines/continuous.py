@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,8 @@ class Continuous:
         self._waiting: deque[Row] = deque()
         self._news = threading.Condition()
         self._stopping, self._threads = False, torch.get_num_threads()
+        self.stepped: Callable[[int, float], None] = lambda rows, seconds: None
+        """Told after every step how many answers were in it, and how long it took."""
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
         self._thread.start()
 
@@ -171,8 +174,10 @@ class Continuous:
         reading = self._reading()
         if not reading:
             return
+        began = time.perf_counter()
         scores_RV = self._memory.read([(row.stretch, numbers) for row, numbers in reading if row.stretch])
         scores_RV = scores_RV.float().cpu()
+        self.stepped(len(reading), time.perf_counter() - began)
         for (row, _), scores_V in zip(reading, scores_RV, strict=True):
             if row.stretch and row.stretch.seen >= len(row.plan.prompt):
                 self._write(row, scores_V)

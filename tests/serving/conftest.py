@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import random
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,11 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
+import soundfile
 import torch
 import yaml
 
 from hotline import digests, families, keys, policy, settings
 from hotline.audio import tone
+from hotline.drift import refer
 from hotline.families import cascade, classifier, transcriber, writer
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.transcriber_options import TranscriberOptions
@@ -28,6 +33,7 @@ from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
 from serving.run import Running, start
+from serving.watch import drift
 
 TASK = find("ticket_category")
 TITLES = find("ticket_summary")
@@ -258,6 +264,12 @@ def site_of(tmp_path: Path) -> Callable[[str], Site]:
 
 
 @pytest.fixture(scope="session")
+def site_made() -> Callable[..., Site]:
+    """Makes a site in a folder."""
+    return make_site
+
+
+@pytest.fixture(scope="session")
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The site behind `endpoint`. A test that promotes there leaves a working champion behind."""
     made = make_site(tmp_path_factory.mktemp("live") / "site")
@@ -295,3 +307,31 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def recording() -> bytes:
+    """A second of a tone, as a wav file."""
+    content, sound = io.BytesIO(), tone(1.0)
+    soundfile.write(content, sound.samples, sound.sample_rate_hz, format="WAV", subtype="PCM_16")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="session")
+def drifting(live_site: Site, endpoint: str) -> str:
+    """The live classifier is watched, and a window of requests was full; gives what all of them began with."""
+    text, draw = "疫苗预约不上", random.Random(0)
+    with httpx.Client(base_url=endpoint, timeout=90, trust_env=False) as client:
+        digest = client.get(f"/v1/models/{TASK.name}").json()["digest"]
+        usual = {"text": [f"路灯坏了{draw.random()}" for _ in range(400)]}
+        usual |= {"length": [float(len(each)) for each in usual["text"]]}
+        usual |= {"answer": [draw.choice(LABELS)[:4] for _ in usual["text"]]}
+        usual |= {"confidence": [draw.random() for _ in usual["text"]]}
+        path = drift.reference_path(live_site.settings.state, TASK.name, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(refer(TASK.name, digest, OTHER, usual).model_dump_json(), encoding="utf-8")
+        give_up = time.monotonic() + 120
+        while not any(each["windows"] for each in client.get("/v1/drift").json()["versions"]):
+            assert time.monotonic() < give_up
+            client.post(f"/v1/tasks/{TASK.name}/batch", json=[{"text": f"{text}{n}"} for n in range(100)])
+    return text

@@ -1,0 +1,91 @@
+"""baseline, drift, dashboards export: what is watched of the endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines import output
+from pipelines.output import Json
+
+if TYPE_CHECKING:
+    from serving.watch.drift import SignalState
+
+dashboards_app = typer.Typer(help="Dashboard and alerts of the endpoints' metrics.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (baseline, drift):
+        app.command()(command)
+
+
+def baseline(
+    line: Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")],
+    task: Annotated[str | None, typer.Option("--task", help="One of the tasks it answers; default: every one.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell serving what a version was trained and judged on, so that drift is noticed; `promote` does it, too."""
+    from hotline import settings
+    from pipelines.baselines import make
+    from pipelines.commands.models import resolve
+
+    here = settings.load()
+    tasks, address = resolve(here, line, task)
+    for each in tasks:
+        made, path = make(here, each, address)
+        if json:
+            output.as_json({"task": each.name, "file": str(path), "signals": [one.name for one in made.signals]})
+            continue
+        rows = [(one.name, len(one.bins), one.rows, one.threshold) for one in made.signals]
+        output.table(f"{each.name}: {path}", ("signal", "bins", "rows", "threshold (bits)"), rows)
+
+
+def drift(json: Json = False) -> None:
+    """Whether what is asked and answered has moved since training, by task, version and signal."""
+    from hotline import settings
+    from serving.watch.drift import states
+
+    found = states(settings.load().state)
+    if json:
+        output.as_json([state.model_dump(exclude={"signals": {"__all__": {"sums"}}}) for state in found])
+        return
+    rows = [
+        (state.task, state.version, state.windows, one.name, one.divergence, one.threshold, one.psi, _said(one))
+        for state in found
+        for one in state.signals
+    ]
+    output.table("", ("task", "version", "windows", "signal", "divergence", "threshold", "psi", ""), rows)
+    if not found:
+        output.note("nothing was watched yet: hotline baseline LINE, then hotline serve", "dim")
+
+
+def _said(signal: SignalState) -> str:
+    if not signal.flagged:
+        return f"{signal.alarms} alarms before" if signal.alarms else ""
+    moved = ", ".join(f"{name} {usual:.0%} → {now:.0%}" for name, usual, now in signal.moved)
+    return f"flagged: {moved}" if moved else "flagged"
+
+
+@dashboards_app.callback()
+def dashboards() -> None:
+    """Dashboard and alerts of the endpoints' metrics."""
+
+
+@dashboards_app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where to write hotline.json and alerts.yaml.")], json: Json = False
+) -> None:
+    """Write Grafana's dashboard (hotline.json) and Prometheus' alerting rules (alerts.yaml)."""
+    from serving.watch.panels import FOLDER
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted(FOLDER.iterdir()):
+        (folder / path.name).write_bytes(path.read_bytes())
+        written.append(str(folder / path.name))
+    if json:
+        output.as_json({"files": written})
+    else:
+        output.note("\n".join(written))
