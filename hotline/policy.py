@@ -27,7 +27,9 @@ class Limits(BaseModel):
 
     body_bytes: Annotated[int, Field(gt=0)] = 256 * 1024
     queue: Annotated[int, Field(gt=0)] = 512
-    """Requests that may wait at one endpoint; more are answered 503."""
+    """Requests that may wait at one endpoint; more are answered 429."""
+    bulk_queue: Annotated[int, Field(gt=0)] = 64
+    """Of those, requests that say that they are not urgent."""
     audio_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
     """Of a request with a recording."""
     audio_seconds: Annotated[float, Field(gt=0)] = 4 * 3600.0
@@ -170,7 +172,9 @@ class SitePolicy(BaseModel):
         """Of what a verdict depends on: not how versions are rolled out, who may call or is told, what is kept."""
         unsaid = {"rollout", "access", "capture", "webhooks"}
         unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
-        return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
+        said = self.model_dump(mode="json", exclude=unsaid)
+        del said["limits"]["bulk_queue"]
+        return digests.of_value(said)
 
     def upstream_of(self, task: str) -> Upstream | None:
         """What writes for writers of that task in place of our own engine."""
