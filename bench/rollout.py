@@ -7,9 +7,9 @@ window is followed by three promotions and one rollback; it lasts as long as the
 `failed`: requests of both windows that were not answered 200 at the first try. `mixed_calls`: calls that two versions
 answered. `p999_ratio`: the 99.9th percentile of response times during the changes by that of the quiet window.
 
-Then, under the same load, the replicas, the controller of Ray Serve, the ingress and the actor with the route map are
-killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as `Retry-After` says,
-for 60 s at most.
+Then, under the same load, the replica that answers, the controller of Ray Serve, the ingress and the actor with the
+route map are killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as
+`Retry-After` says, for 60 s at most.
 `failed_after_kill`: requests without an answer even so.
 
 Last, a version in the shadow of the champion, mirrored 10 % of the calls, against the same version mirrored none, in
@@ -44,7 +44,7 @@ from serving.run import Running, start
 
 FIGURES = ("failed", "mixed_calls", "p999_ratio", "recovery_seconds", "shadow_p95_ratio", "failed_after_kill")
 KILLED = {
-    "replica": "ServeReplica:ticket_category",
+    "replica": "ServeReplica:{app}",
     "controller": "ServeController",
     "ingress": "ServeReplica:ingress",
     "route table": "RouteTable",
@@ -103,14 +103,14 @@ def mixed(said: list[Said]) -> int:
     return sum(len(found) > 1 for found in versions.values())
 
 
-def kill_under_load(load: Load, console: Console) -> dict[str, Any]:
+def kill_under_load(running: Running, load: Load, clients: int, console: Console) -> dict[str, Any]:
     """The figures of killed processes."""
     table = Table("killed", "requests tried again", "without an answer", "seconds until all is well")
     begun = time.time()
     for name, process in KILLED.items():
         killed = time.time()
-        kill(process)
-        until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said()))  # type: ignore[misc]
+        kill(process.format(app=running.controller.map.routes[rollout_site.TASK.name].app))
+        until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said(), clients))  # type: ignore[misc]
         said = [one for one in load.said() if one.ended >= killed]
         again = [one for one in said if one.tries > 1]
         seconds = max((one.ended - killed for one in again), default=0.0)
@@ -128,9 +128,10 @@ def kill(name: str) -> None:
         process.kill()
 
 
-def _well(said: list[Said]) -> bool:
-    latest = [one for one in said if one.ended > time.time() - QUIET_SECONDS]
-    return bool(latest) and all(one.tries == 1 and one.status == 200 for one in latest)
+def _well(said: list[Said], clients: int) -> bool:
+    """Whether as many requests as there are clients were answered at the first try lately, and no other way."""
+    latest = [one for one in said if one.begun > time.time() - QUIET_SECONDS]
+    return len(latest) >= clients and all(one.tries == 1 and one.status == 200 for one in latest)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
                 if "swaps" in parts:
                     figures |= change_under_load(site, running, load, arguments.window, console)
                 if "kills" in parts:
-                    figures |= kill_under_load(load, console)
+                    figures |= kill_under_load(running, load, arguments.clients, console)
                 if "trials" in parts:
                     figures |= rollout_trials.run(site, running, load, arguments.window / 2, arguments.repeats, console)
         finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hotline.policy import Rollout
+from hotline.rollout import Rollout
 from serving.rollout.begun import Begun, hashed, place
 from serving.rollout.callers import Callers
 from serving.rollout.stages import Stages

@@ -13,8 +13,8 @@ import pytest
 from hotline import keys, policy
 from hotline.errors import RefusedError
 from hotline.ledger import Entry
-from hotline.policy import Rollout
 from hotline.records import ModelAddress, Trial
+from hotline.rollout import Rollout
 from hotline.tasks import find
 from serving import warrant
 from serving.rollout.begun import place
