@@ -51,6 +51,8 @@ KILLED = {
 }
 PARTS = ("swaps", "kills", "trials")
 PORT = 8394
+SHADOW_SECONDS = 10.0
+"""Of a window with or without a shadow."""
 QUIET_SECONDS = 10.0
 """So long every client must have been answered at the first try before the next process is killed."""
 
@@ -150,7 +152,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
                 if "kills" in parts:
                     figures |= kill_under_load(running, load, arguments.clients, console)
                 if "trials" in parts:
-                    figures |= rollout_trials.run(site, running, load, arguments.window / 2, arguments.repeats, console)
+                    figures |= rollout_trials.run(site, running, load, SHADOW_SECONDS, arguments.repeats, console)
         finally:
             running.stop()
     finally:
@@ -164,7 +166,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=6, help="of one call")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between the requests of a call")
     parser.add_argument("--window", type=float, default=60.0)
-    parser.add_argument("--repeats", type=int, default=3, help="of windows with and without a shadow")
+    parser.add_argument("--repeats", type=int, default=12, help="of windows with and without a shadow")
     parser.add_argument("--part", choices=PARTS, action="append", help="all when none is named")
     parser.add_argument("--threads", type=int, default=1)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")

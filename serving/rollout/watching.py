@@ -76,6 +76,8 @@ class Watching:
             try:
                 if fell:
                     refused[task] = f"it fell back: {fell}"
+                elif challenger.record.model.digest == champion.model.digest:
+                    refused[task] = "it is the champion"
                 elif challenger.record.champion != champion.model.digest:
                     refused[task] = "its trial began beside another champion"
                 elif task in self._site.rollout.drain_then_load:

@@ -330,3 +330,13 @@ def test_labels_differ_or_not_and_texts_by_their_share_of_edits() -> None:
         distance("transcriber", {"text": "路灯坏了", "dialect": "cmn"}, {"text": "路灯坏咗", "dialect": "cmn"}) == 0.25
     )
     assert distance("transcriber", {"text": "路灯", "dialect": "cmn"}, {"text": "路灯", "dialect": "hak"}) == 1.0
+
+
+def test_a_champion_is_no_challenger_whatever_an_operator_signed(site: Site) -> None:
+    model = site.champion(1)
+    trial(site, model, site.judge(model).hash, "canary")
+    here, chain = policy.load(site.settings.workspace), site.ledger.read()
+    champion = chain.champion(TASK.name)
+    assert champion
+    wanted = {TASK.name: warrant.examine(chain, here, TASK.name, champion.entry)}
+    assert Watching(site.settings.state, here).tried(chain, wanted) == ({}, {TASK.name: "it is the champion"})
