@@ -31,5 +31,7 @@ class Rollout(BaseModel):
     """Of a new champion's calls, asked of the version before, too, while that is warm."""
     least_calls: Annotated[int, Field(ge=1)] = 20
     window_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    differences_days: Annotated[float, Field(ge=0)] = 30.0
+    """How long the pairs of answers that differed are kept after the last one."""
     drain_then_load: tuple[Name, ...] = ()
     """Tasks of which two versions do not fit in memory: the old one ends before the new one is loaded, callers wait."""

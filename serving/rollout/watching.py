@@ -102,6 +102,7 @@ class Watching:
         """Write down the differences of challengers, not more often than every few seconds."""
         if time.monotonic() - self._wrote < WRITE_SECONDS:
             return
+        differences.forget(self._state, self._site.rollout.differences_days)
         for task, stage in known.trials.items():
             app, against = stage.route.app, known.routes.get(task)
             compared = counts.get((app, "", "compared"), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,6 +267,9 @@ def test_differences_stay_in_the_state_folder_and_only_its_owner_reads_them(tmp_
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert json.loads((place / "differences.json").read_text())["slices"]["hak"] == {"compared": 9, "differed": 1}
     assert "&lt;路灯&gt;" in (place / "differences.html").read_text()
+    os.utime(place / "differences.json", (0, 0))
+    Watching(tmp_path, policy.load(site.settings.workspace)).look(RouteMap(), {}, {})
+    assert not place.exists()
 
 
 class Board:
