@@ -107,7 +107,7 @@ def mixed(said: list[Said]) -> int:
 
 def kill_under_load(running: Running, load: Load, clients: int, console: Console) -> dict[str, Any]:
     """The figures of killed processes."""
-    table = Table("killed", "requests tried again", "without an answer", "seconds until all is well")
+    table = Table("killed", "requests tried again", "without an answer", "longest answer, s")
     begun = time.time()
     for name, process in KILLED.items():
         killed = time.time()
@@ -115,7 +115,7 @@ def kill_under_load(running: Running, load: Load, clients: int, console: Console
         until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said(), clients))  # type: ignore[misc]
         said = [one for one in load.said() if one.ended >= killed]
         again = [one for one in said if one.tries > 1]
-        seconds = max((one.ended - killed for one in again), default=0.0)
+        seconds = max(one.ended - one.begun for one in said)
         table.add_row(name, str(len(again)), str(sum(one.status != 200 for one in said)), f"{seconds:.1f}")
     console.print(table)
     said = [one for one in load.said() if one.ended >= begun]
