@@ -7,9 +7,9 @@ window is followed by three promotions and one rollback; it lasts as long as the
 `failed`: requests of both windows that were not answered 200 at the first try. `mixed_calls`: calls that two versions
 answered. `p999_ratio`: the 99.9th percentile of response times during the changes by that of the quiet window.
 
-Then, under the same load, the replicas, the controller of Ray Serve, the ingress and the actor with the route map are
-killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as `Retry-After` says,
-for 60 s at most.
+Then, under the same load, the replica that answers, the controller of Ray Serve, the ingress and the actor with the
+route map are killed (SIGKILL), one after the other. Clients try again after lost connections and after 503, as
+`Retry-After` says, for 60 s at most.
 `failed_after_kill`: requests without an answer even so.
 
 Last, a version in the shadow of the champion, mirrored 10 % of the calls, against the same version mirrored none, in
@@ -50,13 +50,15 @@ from serving.run import Running, start
 
 FIGURES = ("failed", "mixed_calls", "p999_ratio", "recovery_seconds", "shadow_p95_ratio", "failed_after_kill")
 KILLED = {
-    "replica": "ServeReplica:ticket_category",
+    "replica": "ServeReplica:{app}",
     "controller": "ServeController",
     "ingress": "ServeReplica:ingress",
     "route table": "RouteTable",
 }
 PARTS = ("overload", "swaps", "kills", "trials")
 PORT = 8394
+SHADOW_SECONDS = 10.0
+"""Of a window with or without a shadow."""
 QUIET_SECONDS = 10.0
 """So long every client must have been answered at the first try before the next process is killed."""
 
@@ -109,17 +111,17 @@ def mixed(said: list[Said]) -> int:
     return sum(len(found) > 1 for found in versions.values())
 
 
-def kill_under_load(load: Load, console: Console) -> dict[str, Any]:
+def kill_under_load(running: Running, load: Load, clients: int, console: Console) -> dict[str, Any]:
     """The figures of killed processes."""
-    table = Table("killed", "requests tried again", "without an answer", "seconds until all is well")
+    table = Table("killed", "requests tried again", "without an answer", "longest answer, s")
     begun = time.time()
     for name, process in KILLED.items():
         killed = time.time()
-        kill(process)
-        until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said()))  # type: ignore[misc]
+        kill(process.format(app=running.controller.map.routes[rollout_site.TASK.name].app))
+        until(lambda killed=killed: time.time() > killed + QUIET_SECONDS and _well(load.said(), clients))  # type: ignore[misc]
         said = [one for one in load.said() if one.ended >= killed]
         again = [one for one in said if one.tries > 1]
-        seconds = max((one.ended - killed for one in again), default=0.0)
+        seconds = max(one.ended - one.begun for one in said)
         table.add_row(name, str(len(again)), str(sum(one.status != 200 for one in said)), f"{seconds:.1f}")
     console.print(table)
     said = [one for one in load.said() if one.ended >= begun]
@@ -134,9 +136,10 @@ def kill(name: str) -> None:
         process.kill()
 
 
-def _well(said: list[Said]) -> bool:
-    latest = [one for one in said if one.ended > time.time() - QUIET_SECONDS]
-    return bool(latest) and all(one.tries == 1 and one.status == 200 for one in latest)
+def _well(said: list[Said], clients: int) -> bool:
+    """Whether as many requests as there are clients were answered at the first try lately, and no other way."""
+    latest = [one for one in said if one.begun > time.time() - QUIET_SECONDS]
+    return len(latest) >= clients and all(one.tries == 1 and one.status == 200 for one in latest)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -156,9 +159,9 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
                 if "swaps" in parts:
                     figures |= change_under_load(site, running, load, arguments.window, console)
                 if "kills" in parts:
-                    figures |= kill_under_load(load, console)
+                    figures |= kill_under_load(running, load, arguments.clients, console)
                 if "trials" in parts:
-                    figures |= rollout_trials.run(site, running, load, arguments.window / 2, arguments.repeats, console)
+                    figures |= rollout_trials.run(site, running, load, SHADOW_SECONDS, arguments.repeats, console)
         finally:
             running.stop()
     finally:
@@ -172,7 +175,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=6, help="of one call")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between the requests of a call")
     parser.add_argument("--window", type=float, default=60.0)
-    parser.add_argument("--repeats", type=int, default=3, help="of windows with and without a shadow")
+    parser.add_argument("--repeats", type=int, default=12, help="of windows with and without a shadow")
     parser.add_argument("--part", choices=PARTS, action="append", help="all when none is named")
     parser.add_argument("--threads", type=int, default=1)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")

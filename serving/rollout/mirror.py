@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayError
 
 from hotline.errors import HotlineError
-from hotline.policy import Rollout
+from hotline.rollout import Rollout
 from hotline.task import Input
 from hotline.tasks import TASKS
 from hotline.wishes import NOTHING
