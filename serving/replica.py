@@ -64,6 +64,7 @@ class Asked(NamedTuple):
 
     question: Input
     wish: Wish
+    urgent: bool = True
 
 
 class Replica:
@@ -98,7 +99,9 @@ class Replica:
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
         recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
-        self._batches = Batcher(self._counted, lambda call: families.size(call.question), recordings.fits)
+        self._batches = Batcher(
+            self._counted, lambda call: families.size(call.question), recordings.fits, lambda call: call.urgent
+        )
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -117,9 +120,9 @@ class Replica:
         """What this version is able to do beside answering."""
         return families.abilities(self._family, self._model)
 
-    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
+    async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batches.answer(Asked(question, wish))
+        reply = await self._batches.answer(Asked(question, wish, urgent))
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
