@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import serve
 
-from hotline import families, tasks, voice_activity
+from hotline import families, policy, tasks, voice_activity
 from hotline.audio import Audio
 from hotline.errors import HotlineError, NoAnswer, UnavailableError
 from hotline.settings import Settings
@@ -77,7 +77,7 @@ class Replica:
             self._start(settings, tasks.find(task), entry, options)
         except Exception as error:
             reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
-            await routes.find().refuse.remote(serve.get_replica_context().app_name, reason)
+            await _table(settings).refuse.remote(serve.get_replica_context().app_name, reason)
             raise
         if options.engines.get(task, "in process") != "in process":
             self._watching = asyncio.create_task(self._watch())
@@ -152,7 +152,7 @@ class Replica:
 
     async def _watch(self) -> None:
         """Say why the engine does not answer, while it does not; it is opened again as soon as it can be."""
-        told, app, table = None, serve.get_replica_context().app_name, routes.find()
+        told, app, table = None, serve.get_replica_context().app_name, _table(self._settings)
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             why = await asyncio.to_thread(self._mended)
@@ -211,6 +211,11 @@ def no_answer(task: Task) -> NoAnswer:
         where="body",
         next="put the input in other words; the same input is answered the same",
     )
+
+
+def _table(settings: Settings) -> Any:
+    """The route table of the workspace's site."""
+    return routes.find(policy.load(settings.workspace).site)
 
 
 def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:

@@ -138,7 +138,7 @@ class Switchboard:
 
     async def _follow(self) -> None:
         """Adopt map after map, for as long as this ingress lives."""
-        table = routes.find()
+        table = routes.find(self.callers.site)
         while True:
             try:
                 fresh, age = await table.after.remote(self._name, self.map.number)
