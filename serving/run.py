@@ -124,6 +124,7 @@ def start(
     options = options or Options()
     for each in every:
         Controller(each, options).check()
+    for each in every:
         meters.clear(each.state)
     server, options = _with_triton(settings, options)
     controllers = [Controller(each, options) for each in every]
@@ -140,10 +141,12 @@ def _start_all(every: Sequence[Settings], controllers: Sequence[Controller], ser
     """Ray, then a site after the other; all of it ends again when one of them does not come up."""
     from ray.exceptions import RayError
 
+    from serving.listener import Address
+
     try:
         tables = _start_ray([controller.site for controller in controllers])
         for each, controller, table in zip(every, controllers, tables, strict=True):
-            controller.start(table, listening.address(each))
+            controller.start(table, Address.of(each))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]

@@ -7,15 +7,11 @@ import ipaddress
 import logging
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 from hotline import policy
 from hotline.errors import InputError, PolicyError, UnavailableError
 from hotline.settings import Settings
 from serving.access.register import Register
-
-if TYPE_CHECKING:
-    from serving.listener import Address
 
 log = logging.getLogger("hotline.serving")
 
@@ -39,13 +35,6 @@ def check(settings: Settings) -> None:
             log.warning("no access key holds: nobody can call; next: hotline access create NAME")
     if not here and settings.certificate is None:
         log.warning("keys and calls cross the network unencrypted, unless a gateway in front of this speaks TLS")
-
-
-def address(settings: Settings) -> Address:
-    """Where the ingress listens, and with which certificate."""
-    from serving.listener import Address
-
-    return Address(settings.host, settings.port, settings.certificate, settings.certificate_key)
 
 
 def check_port(host: str, port: int) -> None:
