@@ -270,6 +270,8 @@ def test_the_log_says_who_did_what_and_nothing_that_was_said(
     said = [guarded.ask(key), guarded.ask(None), guarded.ask(key[:-4] + "AAAA"), guarded.get(key, "/admin?x=" + TEXT)]
     errors = [answer.text for answer in said[1:3]]
     lines = guarded.audit()
+    metrics = guarded.http.get("/metrics", headers=bearer(guarded.key(roles=("metrics",)))).text
+    assert "hotline_requests_total" in metrics and '"401"' in metrics
     assert [line for line in lines if line["key"]] == [
         {"key": key.split("_")[1], "method": "POST", "what": TICKETS, "status": 200}
         | {"request_id": said[0].json()["id"], "time": lines[0]["time"]},
@@ -278,7 +280,7 @@ def test_the_log_says_who_did_what_and_nothing_that_was_said(
     ]
     assert [(line["many"], line["status"]) for line in lines if not line["key"]] == [(2, 401)]
     files = [path for path in guarded.site.settings.state.rglob("*") if path.is_file() and path.suffix != ".db"]
-    written = caplog.text + "".join(errors) + "".join(path.read_text(errors="replace") for path in files)
+    written = caplog.text + metrics + "".join(errors) + "".join(path.read_text(errors="replace") for path in files)
     for secret in (key, key.split("_", 2)[2], key[:-4] + "AAAA", TEXT, "路灯", "testclient"):
         assert secret not in written
     assert "Wong" not in caplog.text + json.dumps(lines)
