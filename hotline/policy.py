@@ -118,6 +118,15 @@ class Rollout(BaseModel):
     """Tasks of which two versions do not fit in memory: the old one ends before the new one is loaded, callers wait."""
 
 
+class Watch(BaseModel):
+    """What is written down of requests, beside the counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_log_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    """How long a line per request is kept (id, task, version, status, milliseconds); 0: none is written."""
+
+
 class SitePolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -138,12 +147,13 @@ class SitePolicy(BaseModel):
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
     rollout: Rollout = Rollout()
+    watch: Watch = Watch()
     webhooks: tuple[Webhook, ...] = ()
     """Who is told when a gate refuses, a run ends, a version falls back, or requests have moved."""
 
     @property
     def digest(self) -> str:
-        unsaid = {"rollout", "webhooks"}  # a verdict does not depend on them
+        unsaid = {"rollout", "watch", "webhooks"}  # a verdict does not depend on them
         unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 

@@ -109,13 +109,13 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     from serving.controller import Controller
     from serving.listener import Address
     from serving.replica import Options
-    from serving.watch import meters
+    from serving.watch import minutes
 
     options = options or Options()
     Controller(settings, options).check()
     from ray.exceptions import RayError
 
-    meters.clear(settings.state)
+    minutes.begin(settings.state)
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
