@@ -9,6 +9,9 @@ HotlineError
 ├── RecipeError             a recipe has unknown keys or impossible values; all of them are listed
 ├── PolicyError             the site's policy forbids it, or the policy itself is unusable
 ├── RefusedError            the gate or the ledger says no: no verdict, failed, stale, wrong profile
+├── AccessError             no access key, or one that is wrong, expired or revoked
+│   ├── NotAllowed          the key is right, and not for this
+│   └── TooManyCalls        more calls than the key's rate, or too many wrong keys
 ├── IntegrityError          bytes, records or signatures differ from what was signed
 └── UnavailableError        a service, port or file system that is needed does not answer
 """
@@ -85,6 +88,24 @@ class PolicyError(HotlineError):
 
 class RefusedError(HotlineError):
     exit_code, http_status, code = 5, 409, "refused"
+
+
+class AccessError(HotlineError):
+    exit_code, http_status, code = 4, 401, "unauthenticated"
+
+
+class NotAllowed(AccessError):
+    http_status, code = 403, "not_allowed"
+
+
+class TooManyCalls(AccessError):
+    """`retry_after` is in whole seconds."""
+
+    exit_code, http_status, code = 7, 429, "too_many_calls"
+
+    def __init__(self, what: str, *, retry_after: int, **parts: str | None) -> None:
+        super().__init__(what, **parts)
+        self.retry_after = retry_after
 
 
 class IntegrityError(HotlineError):

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hotline import digests, settings
-from hotline.errors import PolicyError, UnknownName
+from hotline import digests
+from hotline.errors import PolicyError
 from hotline.task import Name, Profile
 from hotline.text import TextPolicy
+from hotline.webhooks import Webhook
 
 Role = Literal["gate", "approver", "operator"]
-Event = Literal["gate_refused", "run_ended", "fell_back", "champion_refused", "drift", "test"]
-EVENTS: tuple[Event, ...] = ("gate_refused", "run_ended", "fell_back", "champion_refused", "drift")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -56,40 +55,24 @@ class Upstream(BaseModel):
         return [part.replace("{folder}", folder).replace("{port}", str(port)) for part in self.command]
 
 
-class Secret(BaseModel):
-    """Where a secret is: in an environment variable, or in a file that only its owner reads. Never in the policy."""
+class Capture(BaseModel):
+    """A share of the calls is kept for replays and corrections, encrypted, for some days.
+
+    Only the holder of the private key reads them; serving has the public one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    env: str | None = None
-    file: Path | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Secret:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("name one of env and file")
-        return self
-
-    def value(self) -> str:
-        """Raises UnknownName when it is not there."""
-        if self.env is not None:
-            return settings.secret(self.env)
-        try:
-            return Path(str(self.file)).expanduser().read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise UnknownName("the secret's file cannot be read", where=str(self.file), found=error.strerror) from error
-
-
-class Webhook(BaseModel):
-    """Somebody who is told of events; the address of a chat's robot is a secret, too."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["wecom", "dingtalk", "feishu", "json"]
-    url: Secret
-    secret: Secret | None = None
-    """What messages are signed with, where the robot demands it."""
-    events: Annotated[tuple[Event, ...], Field(min_length=1)] = EVENTS
+    public_key: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="X25519, 32 bytes in hex")]
+    share: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Of calls, by a hash of site and call id, so that a call is kept whole."""
+    days: Annotated[int, Field(ge=1, le=366)] = 30
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """None: every task."""
+    call_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**2
+    """A larger request or answer is not kept."""
+    most_bytes: Annotated[int, Field(ge=1024**2)] = 1024**3
+    """Of all that is kept; the oldest go first."""
 
 
 class Rollout(BaseModel):
@@ -148,12 +131,17 @@ class SitePolicy(BaseModel):
     """What writes in place of our own engine; None: nothing."""
     rollout: Rollout = Rollout()
     watch: Watch = Watch()
+    access: Literal["open", "required"] = "open"
+    """Whether every route wants an access key. Without, nothing but this machine itself is listened to."""
+    capture: Capture | None = None
+    """None: nothing that callers say is kept."""
     webhooks: tuple[Webhook, ...] = ()
     """Who is told when a gate refuses, a run ends, a version falls back, or requests have moved."""
 
     @property
     def digest(self) -> str:
-        unsaid = {"rollout", "watch", "webhooks"}  # a verdict does not depend on them
+        """Of what a verdict depends on: not how versions are rolled out, who may call or is told, what is kept."""
+        unsaid = {"rollout", "access", "capture", "watch", "webhooks"}
         unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
         return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
 

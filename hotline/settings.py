@@ -34,6 +34,15 @@ class Settings(BaseModel):
     """Where a tritonserver that we may start lies: bin, lib, backends, packages."""
     host: str = "127.0.0.1"
     port: int = 8000
+    certificate: Path | None = None
+    """PEM; with `certificate_key` the endpoints speak HTTPS."""
+    certificate_key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the endpoints."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"{'https' if self.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def state(self) -> Path:
@@ -100,6 +109,21 @@ class Settings(BaseModel):
         return self.state / "followed.head"
 
     @property
+    def access(self) -> Path:
+        """The register of access keys and the audit logs."""
+        return self.state / "access"
+
+    @property
+    def access_head(self) -> Path:
+        """The newest entry that this workspace wrote into the register of access keys; tracked like ledger.head."""
+        return self.workspace / "access.head"
+
+    @property
+    def captures(self) -> Path:
+        """Encrypted calls and corrections, for a limited time."""
+        return self.state / "captures.db"
+
+    @property
     def verified(self) -> Path:
         """Private read-only copies of model bytes whose digests were checked."""
         return self.state / "verified"
@@ -157,6 +181,16 @@ def secret(name: str) -> str:
     return os.environ[name]
 
 
+def api_key() -> str | None:
+    """The access key that this person's calls carry, if any."""
+    return os.environ.get("HOTLINE_API_KEY") or None
+
+
+def ca_file() -> Path | None:
+    """Certificates that calls trust beside those of the system, for endpoints with a certificate of the house."""
+    return _path("HOTLINE_CA_FILE")
+
+
 def load(workspace: Path | None = None) -> Settings:
     """Settings from, in this order: the argument, HOTLINE_WORKSPACE, the folder we are in; then the environment."""
     named = workspace or (Path(os.environ["HOTLINE_WORKSPACE"]) if os.environ.get("HOTLINE_WORKSPACE") else None)
@@ -171,4 +205,10 @@ def load(workspace: Path | None = None) -> Settings:
         triton=Path(os.environ.get("HOTLINE_TRITON") or CODE_ROOT / ".triton"),
         host=os.environ.get("HOTLINE_HOST", "127.0.0.1"),
         port=int(os.environ.get("HOTLINE_PORT", "8000")),
+        certificate=_path("HOTLINE_CERTIFICATE"),
+        certificate_key=_path("HOTLINE_CERTIFICATE_KEY"),
     )
+
+
+def _path(name: str) -> Path | None:
+    return Path(os.environ[name]) if os.environ.get(name) else None

@@ -13,6 +13,7 @@ import typer
 
 from hotline.errors import HotlineError
 from pipelines.commands import (
+    access,
     bars,
     bundling,
     cards,
@@ -21,6 +22,7 @@ from pipelines.commands import (
     corpora,
     decisions,
     exporting,
+    feedback,
     models,
     rollout,
     site,
@@ -40,6 +42,8 @@ app = typer.Typer(
 )
 app.add_typer(corpora.data_app, name="data")
 app.add_typer(site.keys_app, name="keys")
+app.add_typer(access.access_app, name="access")
+app.add_typer(feedback.feedback_app, name="feedback")
 app.add_typer(texts.text_app, name="text")
 app.add_typer(bars.bars_app, name="bars")
 app.add_typer(watching.dashboards_app, name="dashboards")

@@ -80,7 +80,7 @@ def address() -> str:
         here = settings.load()
     except HotlineError as error:
         raise InputError("where are the endpoints?", expected="--url or a workspace", next="hotline serve") from error
-    return f"http://{here.host}:{here.port}"
+    return here.url
 
 
 def _cells(answer: dict[str, Any]) -> tuple[Any, ...]:

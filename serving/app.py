@@ -20,9 +20,14 @@ from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving.access import rights
+from serving.access.door import Door
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
+from serving.capture import feedback
+from serving.capture import store as captured
+from serving.capture.tap import Tap
 from serving.listener import DRAIN_SECONDS, Address, Listener
 from serving.recordings import Recordings
 from serving.rollout import callers
@@ -88,8 +93,10 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         lifespan=lambda _: watch.beside(bulk.running()),
         middleware=[
             Middleware(Watched, watch=watch),
+            Middleware(Door, site=site, state=state),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
             Middleware(callers.Heard, switchboard=switchboard),
+            Middleware(Tap, site=site, path=state / captured.FILE),
         ],
         exception_handlers={
             HotlineError: guard.on_error,
@@ -108,6 +115,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
     jobs.add(app, bulk)
+    feedback.add(app, site, captured.Store(state / captured.FILE))
     unserved.add(app)
     chat.add(app, switchboard)
     pages.add_listings(app, switchboard)
@@ -116,6 +124,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     exposition.add_drift(app, watch.drift)
     pages.add_openapi_page(app)
     pages.add_front_page(app)
+    if site.access == "required":
+        rights.describe(app)
     return app
 
 

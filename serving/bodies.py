@@ -64,6 +64,15 @@ class Reply(Body, Generic[T]):
     provenance: Provenance
 
 
+class Tried(Body):
+    """A version beside the champion."""
+
+    stage: Literal["shadow", "canary"] = Field(description="In the shadow nobody hears it")
+    model: str = Field(description="line@version")
+    digest: str
+    share: float = Field(description="Of the calls: mirrored to it, or answered by it")
+
+
 class ListedTask(Body):
     name: str
     summary: str
@@ -71,6 +80,7 @@ class ListedTask(Body):
     served: bool
     why_not: str | None = None
     provenance: Provenance | None = None
+    tried: Tried | None = None
 
 
 class TaskList(Body):

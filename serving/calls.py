@@ -14,6 +14,7 @@ from hotline import requests
 from hotline.errors import UnavailableError, UnknownName
 from hotline.task import Task
 from hotline.tasks import TASKS
+from serving.access import rights
 from serving.bodies import ErrorBody, Provenance
 from serving.rollout.callers import CALL_ID, CALLER
 from serving.routes import Route, RouteMap
@@ -24,11 +25,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": words}
     for status, words in {
         400: "Broken JSON, or a broken form",
+        401: "No access key, or one that does not hold",
+        403: "The access key is not for this",
         404: "No such task or model",
         405: "No such method",
         413: "Body or recording over the site's limit",
         415: "Not the media type that this address takes",
         422: "Unknown fields, wrong types, text too long, not a recording",
+        429: "More calls than the access key has; Retry-After says when again",
         500: "A defect of ours",
         503: "No champion, or too many calls waiting",
     }.items()
@@ -71,6 +75,7 @@ class Call:
 @contextmanager
 def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterator[Call]:
     """The call; its version stays inside of this context. Raises UnavailableError when the task has none."""
+    rights.check_task(request.scope, task.name)
     with switchboard.call() as known:
         route = CALLER.get().routes(known).get(task.name)
         if route is None:
@@ -102,6 +107,7 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
                 else f"a served {family}: there is none",
                 next="GET /v1/models",
             )
+        rights.check_task(request.scope, found[0].task)
         with switchboard.load.of(found[0].task):
             yield _named(request, found[0])
 

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import itertools
 import random
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 
 import httpx
 
-from hotline.errors import HotlineError, InputError, UnavailableError, UnknownName
+from hotline import settings
+from hotline.errors import AccessError, HotlineError, InputError, NotAllowed, UnavailableError, UnknownName
 
 TRIES = 6
 FIRST_WAIT_SECONDS = 0.2
 MAX_WAIT_SECONDS = 5.0
+MAX_ASKED_SECONDS = 60
+"""An endpoint's Retry-After is heeded up to here."""
 TIMEOUT_SECONDS = 60.0
 RECORDING_SECONDS = 4 * 3600.0
 """A recording may take as long as it is."""
@@ -29,8 +33,10 @@ def predict(
 ) -> Iterator[dict[str, Any]]:
     """For each input, in order, the body of its answer, or `{"error": {"code", "message", ...}}`.
 
-    Calls that find the endpoint busy are made again, with growing pauses. Raises UnavailableError when nothing answers
-    at `url` or the task has no champion, UnknownName when it is not declared there; both before the first row.
+    Calls that find the endpoint busy are made again, with growing pauses, or after the one that it asks for. They carry
+    the access key in HOTLINE_API_KEY, if there is one. Raises UnavailableError when nothing answers at `url` or the
+    task has no champion, UnknownName when it is not declared there, AccessError when the key is refused; all of them
+    before the first row.
     """
     return _run(url, task, ({"json": dict(row)} for row in inputs), concurrency)
 
@@ -75,7 +81,12 @@ async def _answers(
 ) -> AsyncGenerator[dict[str, Any]]:
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(
-        base_url=url, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=not _is_here(url)
+        base_url=url,
+        timeout=TIMEOUT_SECONDS,
+        limits=limits,
+        trust_env=not _is_here(url),
+        headers=_key(),
+        verify=_trusted(),
     ) as client:
         await _check(client, task)
         remaining = iter(bodies)
@@ -91,6 +102,30 @@ async def _answers(
             await asyncio.gather(*calls, return_exceptions=True)
 
 
+def _asked(response: httpx.Response) -> float:
+    """The seconds of Retry-After; 0 where there is none, or a date."""
+    seconds = response.headers.get("retry-after", "")
+    return float(min(int(seconds), MAX_ASKED_SECONDS)) if seconds.isdigit() and len(seconds) < 9 else 0.0
+
+
+def _key() -> dict[str, str]:
+    sent = settings.api_key()
+    return {"Authorization": f"Bearer {sent}"} if sent else {}
+
+
+def _trusted() -> ssl.SSLContext | bool:
+    """Who may vouch for the endpoints' certificate: HOTLINE_CA_FILE beside those whom everybody trusts."""
+    named = settings.ca_file()
+    if named is None:
+        return True
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(named)
+    except OSError as error:
+        raise InputError("HOTLINE_CA_FILE cannot be read", where=str(named), found=error) from error
+    return context
+
+
 def _begin(client: httpx.AsyncClient, task: str, body: Mapping[str, Any]) -> asyncio.Task[dict[str, Any]]:
     return asyncio.create_task(_ask(client, task, body))
 
@@ -98,9 +133,12 @@ def _begin(client: httpx.AsyncClient, task: str, body: Mapping[str, Any]) -> asy
 async def _ask(client: httpx.AsyncClient, task: str, sent: Mapping[str, Any]) -> dict[str, Any]:
     """One body's answer or its error; a busy or unreachable endpoint is asked again."""
     error: dict[str, Any] = {}
+    asked = 0.0
     for attempt in range(TRIES):
         if attempt:
-            await asyncio.sleep(random.uniform(0.5, 1) * min(FIRST_WAIT_SECONDS * 4**attempt, MAX_WAIT_SECONDS))
+            await asyncio.sleep(
+                max(asked, random.uniform(0.5, 1) * min(FIRST_WAIT_SECONDS * 4**attempt, MAX_WAIT_SECONDS))
+            )
         try:
             response = await client.post(f"/v1/tasks/{task}", **sent)
         except httpx.TransportError as failure:
@@ -110,6 +148,7 @@ async def _ask(client: httpx.AsyncClient, task: str, sent: Mapping[str, Any]) ->
         if response.is_success:
             return body
         error = body["error"]
+        asked = _asked(response)
         if response.status_code not in BUSY:
             break
     return {"error": error}
@@ -121,6 +160,8 @@ async def _check(client: httpx.AsyncClient, task: str) -> None:
         response = await client.get("/v1/tasks")
     except httpx.TransportError as failure:
         raise _nobody(client, failure) from failure
+    if response.status_code in (401, 403):
+        raise _refused(client, response)
     declared = {entry["name"]: entry for entry in _body(response).get("tasks", [])}
     if task not in declared:
         raise UnknownName(
@@ -136,6 +177,13 @@ async def _check(client: httpx.AsyncClient, task: str) -> None:
             found=declared[task]["why_not"],
             next=f"hotline judge a candidate, then hotline promote it for {task}",
         )
+
+
+def _refused(client: httpx.AsyncClient, response: httpx.Response) -> AccessError:
+    kind = AccessError if response.status_code == 401 else NotAllowed
+    found = "the key in HOTLINE_API_KEY" if settings.api_key() else "no key"
+    message = _body(response)["error"]["message"]
+    return kind(message, where=str(client.base_url), found=found, next="export HOTLINE_API_KEY=… with a key that holds")
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

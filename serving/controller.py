@@ -159,7 +159,8 @@ class Controller:
         tasks = {route.task: f"{route.line}@{route.version} makes room for the next version" for route in routes}
         left = {task: route for task, route in self._map.routes.items() if task not in tasks}
         unserved = {**self._map.unserved, **tasks}
-        self._publish(self._map.model_copy(update={"routes": left, "warm": (), "trials": {}, "unserved": unserved}))
+        warm = tuple(stage for stage in self._map.warm if stage.route.task not in tasks)
+        self._publish(self._map.model_copy(update={"routes": left, "warm": warm, "unserved": unserved}))
         self._loading.end({route.app for route in routes}, wait=True)
 
     def _route(self, found: Warrant) -> Route:

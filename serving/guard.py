@@ -15,7 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hotline import requests
-from hotline.errors import HotlineError, InputError, TooLarge, UnavailableError, UnknownName
+from hotline.errors import HotlineError, InputError, TooLarge, TooManyCalls, UnavailableError, UnknownName
 from hotline.policy import Limits
 from serving import hangups
 from serving.bodies import Detail, ErrorBody, Problem, problem
@@ -36,7 +36,8 @@ def request_id(scope: Scope) -> str:
 
 def failure(error: HotlineError, request_id: str, status: int | None = None) -> Response:
     """The HTTP answer that tells this error, with the status of its kind unless another is given."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, UnavailableError) else {}
+    seconds = error.retry_after if isinstance(error, TooManyCalls) else RETRY_AFTER_SECONDS
+    headers = {"Retry-After": str(seconds)} if isinstance(error, UnavailableError | TooManyCalls) else {}
     return answer(problem(error, request_id), status or error.http_status, headers)
 
 
@@ -46,7 +47,7 @@ def answer(body: ErrorBody, status: int, headers: dict[str, str] | None = None) 
 
 
 class Guard:
-    """The outermost layer: stamps the request, reads its body up to the limit, answers every error as JSON."""
+    """Behind the door: reads the request's body up to the limit, answers every error as JSON."""
 
     def __init__(self, app: ASGIApp, limits: Limits, large_paths: Collection[str]) -> None:
         self._app, self._limits, self._large_paths = app, limits, large_paths
@@ -56,7 +57,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})["stamp"] = requests.stamp()
+        scope.setdefault("state", {}).setdefault("stamp", requests.stamp())
         started = False
 
         async def watched(message: Message) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse
 from hotline.errors import RefusedError
 from hotline.tasks import find
 from serving import forms
+from serving.access import rights
 from serving.bodies import ErrorBody
 from serving.bulk import Job, Jobs
 from serving.calls import ERRORS
@@ -42,11 +43,17 @@ def add(app: FastAPI, bulk: Jobs) -> None:
         if "task" not in form.fields:
             forms.refuse("missing", "task", None)
         task = find(form.fields["task"][0][:MAX_NAME_CHARACTERS])
+        rights.check_task(request.scope, task.name)
         return await asyncio.to_thread(bulk.create, task, form.content)
 
+    async def find_job(request: Request, job: str) -> Job:
+        found = await asyncio.to_thread(bulk.find, job)
+        rights.check_task(request.scope, found.task)
+        return found
+
     @app.get(f"{PATH}/{{job}}", summary="How far a job is", responses=ERRORS, tags=["jobs"])
-    async def look(job: str) -> Job:
-        return await asyncio.to_thread(bulk.find, job)
+    async def look(request: Request, job: str) -> Job:
+        return await find_job(request, job)
 
     @app.get(
         f"{PATH}/{{job}}/result",
@@ -59,8 +66,8 @@ def add(app: FastAPI, bulk: Jobs) -> None:
         },
         tags=["jobs"],
     )
-    async def result(job: str) -> Response:
-        found = await asyncio.to_thread(bulk.find, job)
+    async def result(request: Request, job: str) -> Response:
+        found = await find_job(request, job)
         if found.status != "done":
             raise RefusedError(
                 "the job is not done yet", found=f"{found.done} of {found.lines} lines", next=f"GET {PATH}/{{id}}"
@@ -74,6 +81,7 @@ def add(app: FastAPI, bulk: Jobs) -> None:
         responses=ERRORS,
         tags=["jobs"],
     )
-    async def delete(job: str) -> Response:
+    async def delete(request: Request, job: str) -> Response:
+        await find_job(request, job)
         await bulk.delete(job)
         return Response(status_code=204)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
@@ -23,6 +24,9 @@ class Address(NamedTuple):
 
     host: str
     port: int
+    certificate: Path | None = None
+    """PEM; with its key the listener speaks TLS."""
+    certificate_key: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -46,6 +50,9 @@ class Listener:
                 ws="none",
                 access_log=False,
                 log_config=None,
+                proxy_headers=False,  # whom a connection comes from, nobody may say in a header
+                ssl_certfile=address.certificate,
+                ssl_keyfile=address.certificate_key,
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -78,6 +85,6 @@ def bind(address: Address) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    made.bind(address)
+    made.bind((address.host, address.port))
     made.setblocking(False)
     return made

@@ -25,9 +25,10 @@ from serving.bodies import (
     Readiness,
     TaskList,
     TaskLoad,
+    Tried,
 )
 from serving.calls import ERRORS, names
-from serving.routes import Route, RouteMap
+from serving.routes import Route, RouteMap, Stage
 from serving.strict import MAX_NAME_CHARACTERS
 from serving.switchboard import SILENCE_SECONDS, Switchboard
 
@@ -79,7 +80,15 @@ def _listed(task: Task, known: RouteMap) -> ListedTask:
         served=route is not None,
         why_not=known.why_not(task.name),
         provenance=Provenance.of(route) if route else None,
+        tried=_tried(known.trials.get(task.name)),
     )
+
+
+def _tried(stage: Stage | None) -> Tried | None:
+    if stage is None or stage.kind == "champion":
+        return None
+    name = f"{stage.route.line}@{stage.route.version}"
+    return Tried(stage=stage.kind, model=name, digest=stage.route.digest, share=stage.share)
 
 
 def _listed_model(route: Route) -> ListedModel:

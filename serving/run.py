@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hotline.errors import UnavailableError
 from hotline.settings import Settings
 from hotline.tasks import find
+from serving.access import listening
 
 if TYPE_CHECKING:
     from serving.controller import Controller
@@ -99,15 +100,15 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     """Endpoints for every champion of the workspace's ledger, ready to be called.
 
     Raises UnavailableError when the port is taken, RefusedError when no champion may be served, IntegrityError when
-    the ledger or the bytes were edited; nothing was started then.
+    the ledger or the bytes were edited, PolicyError when strangers could call; nothing was started then.
     """
     begun = time.monotonic()
-    host, listened = settings.host, settings.port if port is None else port
-    check_port(host, listened)
+    settings = settings if port is None else settings.model_copy(update={"port": port})
+    listening.check(settings)
+    check_port(settings.host, settings.port)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from serving.controller import Controller
-    from serving.listener import Address
     from serving.replica import Options
     from serving.watch import minutes
 
@@ -119,7 +120,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     server, options = _with_triton(settings, options)
     controller = Controller(settings, options)
     try:
-        controller.start(_start_ray(), Address(host, listened))
+        controller.start(_start_ray(), listening.address(settings))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]
@@ -129,8 +130,7 @@ def start(settings: Settings, port: int | None = None, options: Options | None =
     except BaseException:
         _stop_ray(server)
         raise
-    shown = "127.0.0.1" if host == "0.0.0.0" else host
-    running = Running(f"http://{shown}:{listened}", time.monotonic() - begun, controller, server)
+    running = Running(settings.url, time.monotonic() - begun, controller, server)
     running.follow()
     return running
 

@@ -21,7 +21,14 @@ from pipelines import workspace as workspaces
 
 ROWS = 6000
 SEED = 11
-for _name in ("HOTLINE_WORKSPACE", "HOTLINE_LEDGER_URL", "HOTLINE_KEYS", "HOTLINE_PORT", "MLFLOW_TRACKING_URI"):
+for _name in (
+    "HOTLINE_WORKSPACE",
+    "HOTLINE_LEDGER_URL",
+    "HOTLINE_KEYS",
+    "HOTLINE_PORT",
+    "HOTLINE_API_KEY",
+    "MLFLOW_TRACKING_URI",
+):
     os.environ.pop(_name, None)  # a test never reads the environment of whoever runs it
 
 properties.register_profile("untimed", deadline=None)  # machines are shared: no test is timed

@@ -38,21 +38,27 @@ class Falls:
         """What the version's counts show beyond doubt to be over the policy's limits, in words."""
         limits = self._rollout
 
-        def of(name: str, what: Any) -> int:
-            return counts.get((app, name, what), 0)
+        def of(what: Any) -> int:
+            return counts.get((app, "", what), 0)
 
-        failed, answered, slow = (of("", what) for what in ("failed", "answered", "slow"))
+        failed, answered, slow = (of(what) for what in ("failed", "answered", "slow"))
         if failed + answered >= limits.least_calls:
             if at_least(failed, failed + answered) > limits.max_errors:
                 return f"{failed} of {failed + answered} calls failed"
             if at_least(slow, answered) > limits.max_slow:
                 return f"{slow} of {answered} calls took longer than {limits.slow_seconds:g} s"
-        for name in sorted({key[1] for key in counts if key[0] == app}):
-            compared, differed = of(name, "compared"), of(name, "differed")
-            if compared >= limits.least_calls and at_least(differed, compared) > limits.max_disagreement:
-                where = f" in {name}" if name else ""
-                return f"{differed} of {compared} compared calls{where} were answered otherwise"
-        return None
+        return self._disagreement(app, counts)
+
+    def _disagreement(self, app: str, counts: Mapping[Key, int]) -> str | None:
+        """Where the version answers otherwise most surely, if anywhere too often: a dialect, or everything."""
+        found: list[tuple[float, str]] = []
+        broken = False
+        for name in {key[1] for key in counts if key[0] == app}:
+            compared, differed = (counts.get((app, name, what), 0) for what in ("compared", "differed"))
+            where, low = f" in {name}" if name else "", at_least(differed, compared)
+            found.append((low, f"{differed} of {compared} compared calls{where} were answered otherwise"))
+            broken |= compared >= self._rollout.least_calls and low > self._rollout.max_disagreement
+        return max(found)[1] if broken else None
 
     def fall(self, route: Route, stage: str, reason: str, instead: Route | None) -> None:
         """From now on the entry behind `route` is not followed; written down before anything else happens."""

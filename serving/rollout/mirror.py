@@ -29,8 +29,8 @@ log = logging.getLogger("ray.serve")
 
 AT_ONCE = 16
 """Mirrored calls in progress in one ingress; beyond, calls are not mirrored."""
-LULL_SECONDS = 0.5
-"""So long a mirrored call lets those go first that somebody waits for."""
+LATER_SECONDS = 0.2
+"""A mirrored call goes some time within these, so that it does not follow every reply at once."""
 REPORT_SECONDS = 1.0
 
 
@@ -81,7 +81,7 @@ class Mirror:
     async def _compare(
         self, board: Switchboard, route: Route, other: Route, about: Route, question: Input, said: Mapping[str, Any]
     ) -> None:
-        await board.lull(LULL_SECONDS)
+        await asyncio.sleep(random.uniform(0, LATER_SECONDS))
         begun = time.perf_counter()
         try:
             replied = await board.told(other, "answer", self._rollout.slow_seconds * 2, question)

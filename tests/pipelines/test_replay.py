@@ -65,9 +65,7 @@ def test_calls_without_answers_need_a_champion(here: Settings, candidate: ModelA
         replay(TASK, candidate, calls(tmp_path / "a.jsonl", {"text": "路灯坏了"}))
 
 
-def test_a_table_that_lacks_the_named_column_is_refused(
-    here: Settings, candidate: ModelAddress, tmp_path: Path
-) -> None:
+def test_a_table_without_the_named_column_is_refused(here: Settings, candidate: ModelAddress, tmp_path: Path) -> None:
     table = tmp_path / "calls.csv"
     table.write_text("内容,dialect\n路灯坏了,hak\n井盖丢了,cmn\n", encoding="utf-8")
     with pytest.raises(InputError, match="lacks a mapped column"):

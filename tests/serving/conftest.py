@@ -258,6 +258,12 @@ def site_of(tmp_path: Path) -> Callable[[str], Site]:
 
 
 @pytest.fixture(scope="session")
+def site_made() -> Callable[..., Site]:
+    """Makes a site in a folder."""
+    return make_site
+
+
+@pytest.fixture(scope="session")
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The site behind `endpoint`. A test that promotes there leaves a working champion behind."""
     made = make_site(tmp_path_factory.mktemp("live") / "site")

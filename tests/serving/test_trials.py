@@ -274,9 +274,6 @@ class Board:
     def __init__(self, known: RouteMap) -> None:
         self.map, self.asked = known, list[str]()
 
-    async def lull(self, seconds: float) -> None:
-        pass
-
     async def told(self, other: Route, method: str, seconds: float, question: Any) -> dict[str, Any]:
         self.asked.append(other.app)
         return said(other)
@@ -309,6 +306,7 @@ def test_a_mirrored_call_is_counted_for_the_challenger_under_the_callers_dialect
         CALLER.set(Caller(dialect="hak"))
         question = TASK.input.model_validate({"text": "路灯坏了"})
         mirror.answered(board, route(answers), question, said(route(answers)), 0.1)
+        await asyncio.sleep(0.3)
         reporting = asyncio.create_task(mirror.keep_reporting())
         await asyncio.sleep(1.2)
         reporting.cancel()

@@ -1,0 +1,1 @@
+"""What callers said, kept for a limited time for replays and corrections: encrypted, sampled, off by default."""
