@@ -56,7 +56,7 @@ class Served:
         wanted, below, low = share * sum(counts), 0.0, 0.0
         for count, high in zip(counts, SECONDS, strict=False):
             if count and below + count >= wanted:
-                return low + (high - low) * (wanted - below) / count
+                return float(low + (high - low) * (wanted - below) / count)
             below, low = below + count, high
         return None
 
@@ -152,7 +152,7 @@ def _report(settings: Settings, chain: Chain, task: str, before: str, after: str
         for version in (before, after)
     ]
     verdicts = [_verdict(chain, task, version) for version in (before, after)]
-    lines = (*_served(*served, price), *_scored(task, *verdicts))
+    lines = (*_served(served[0], served[1], price), *_scored(task, verdicts[0], verdicts[1]))
     return Report(task, before, after, lines, tuple(_notes(served, verdicts, price)))
 
 
