@@ -1,4 +1,4 @@
-"""baseline, drift, report, dashboards export: what is watched of the endpoints."""
+"""baseline, drift, report, notify, dashboards export: what is watched of the endpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ dashboards_app = typer.Typer(help="Dashboard and alerts of the endpoints' metric
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (baseline, drift, report):
+    for command in (baseline, drift, report, notify):
         app.command()(command)
 
 
@@ -89,6 +89,28 @@ def report(
             output.note(f"  {note}", "dim")
     if html:
         output.note(f"page: {html}", "dim")
+
+
+def notify(json: Json = False) -> None:
+    """Send a test message to every webhook of the site, and say who took it."""
+    from hotline import notices, policy, settings
+    from hotline.errors import HotlineError, UnavailableError
+
+    site = policy.load(settings.load().workspace)
+    notice = notices.Notice(event="test", site=site.site, said="hotline notify")
+    found = []
+    for number, webhook in enumerate(site.webhooks, start=1):
+        try:
+            notices.send(webhook, notice)
+            found.append({"webhook": number, "kind": webhook.kind, "taken": True, "why": None})
+        except HotlineError as error:
+            found.append({"webhook": number, "kind": webhook.kind, "taken": False, "why": " ".join(str(error).split())})
+    if json:
+        output.as_json(found)
+    else:
+        output.table("", ("", "kind", "taken", "why"), [tuple(each.values()) for each in found])
+    if not all(each["taken"] for each in found):
+        raise typer.Exit(UnavailableError.exit_code)
 
 
 def _percent(share: float | None) -> str:

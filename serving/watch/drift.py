@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ray.serve")
 
-TOGETHER = 50
+TOGETHER = 250
 """Requests that are counted at a time; fewer wait for WAIT_SECONDS at most."""
 WAIT_SECONDS = 10.0
 MOST_WAITING = 2000
