@@ -54,7 +54,7 @@ class Signal(BaseModel):
     def spread(self, values: Sequence[Any]) -> Floats:
         """Each value's own distribution over the bins, one row of sum 1 for each value."""
         if self.kind == "text":
-            return np.stack([pairs(value) for value in values]) if values else np.zeros((0, HASHED))
+            return pairs(values)
         if self.kind == "number":
             places = np.searchsorted(np.asarray(self.edges), np.asarray(values, dtype=float), side="right")
         else:
@@ -89,12 +89,15 @@ class Finding:
     """The bins that moved most: name, share in the reference, share in the window."""
 
 
-def pairs(text: str) -> Floats:
-    """The share of each bin among a text's pairs of neighbouring characters: every text weighs the same."""
-    codes = np.frombuffer(f"\n{text}\n".encode("utf-32-le", "replace"), dtype=np.uint32)
+def pairs(texts: Sequence[str]) -> Floats:
+    """The share of each bin among the pairs of neighbouring characters of each text: every text weighs the same."""
+    joined = "\n".join(("", *texts, ""))
+    codes = np.frombuffer(joined.encode("utf-32-le", "replace"), dtype=np.uint32)
     mixed = (codes[:-1] * np.uint32(2654435761) + codes[1:]) * np.uint32(2246822519)
-    counts = np.bincount(mixed >> np.uint32(25), minlength=HASHED)
-    return np.asarray(counts / counts.sum(), dtype=float)
+    sizes = np.asarray([len(text) + 1 for text in texts])
+    places = np.repeat(np.arange(len(texts)) * HASHED, sizes) + (mixed >> np.uint32(25))
+    counts = np.bincount(places, minlength=len(texts) * HASHED).reshape(len(texts), HASHED)
+    return np.asarray(counts / sizes[:, None], dtype=float)
 
 
 def divergence(shares: Floats, other: Floats) -> Any:
