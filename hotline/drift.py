@@ -27,6 +27,8 @@ EVERY = 10_000_000
 """Requests for each false alarm that is put up with."""
 ROUNDS = 2000
 """Windows that a threshold is calibrated on."""
+LEAST = 0.001
+"""Bits: less is nothing to act on, and of what never varies everything would be more than usual."""
 MINIMUM_ROWS = 200
 HASHED = 128
 """Bins of character pairs. A pair cannot be read back: about 2^40 pairs share them."""
@@ -148,7 +150,7 @@ def _signal(name: str, values: Sequence[Any], alpha: float, draw: np.random.Gene
     shares = made.spread(first).mean(0)
     spread = made.spread(second)
     far = [divergence(shares, spread[draw.integers(len(spread), size=WINDOW)].mean(0)) for _ in range(ROUNDS)]
-    limit = _quantile(np.asarray(far), 1 - alpha)
+    limit = max(LEAST, _quantile(np.asarray(far), 1 - alpha))
     return made.model_copy(update={"shares": tuple(shares.tolist()), "threshold": limit, "rows": len(values)})
 
 

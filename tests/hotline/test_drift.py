@@ -107,6 +107,12 @@ def test_a_dialect_that_the_reference_never_had_is_counted_as_other() -> None:
     assert dialect.spread(["wuu"])[0].tolist() == [0, 0, 0, 1]
 
 
+def test_what_never_varies_is_not_flagged_by_rounding() -> None:
+    seen = requests(4000, seed=1) | {"confidence": [1.0] * 4000}
+    known = drift.refer(TASK.name, "a" * 64, "b" * 64, seen)
+    assert "confidence" not in alarms(requests(REQUESTS, seed=2) | {"confidence": [1.0] * REQUESTS}, known)
+
+
 def test_few_rows_are_no_reference() -> None:
     with pytest.raises(InputError, match="too few rows"):
         drift.refer(TASK.name, "a" * 64, "b" * 64, requests(100, seed=1))
