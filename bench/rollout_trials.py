@@ -17,6 +17,8 @@ from serving.run import Running
 
 SHADOW_SHARE, CANARY_SHARE = 0.1, 0.05
 TASK = rollout_site.TASK.name
+TRIED = 2
+"""A version that is the champion neither before nor after bench/rollout.py's promotions."""
 
 
 def until(seen: Callable[[], Any], seconds: float = 300.0) -> None:
@@ -46,13 +48,13 @@ def _shadow(
     for _ in range(repeats):
         for share, times in found.items():
             # a share of almost nothing keeps the second version loaded: only the mirroring differs
-            entry = site.tries(3, "shadow", share or 1e-9)
+            entry = site.tries(TRIED, "shadow", share or 1e-9)
             until(lambda entry=entry: _tried(running) == entry.seq)  # type: ignore[misc]
             time.sleep(2)
             begun = time.time()
             time.sleep(window)
             times.append(quantile([one for one in load.said() if begun <= one.begun < begun + window], 0.95))
-    site.tries(3, "withdrawn")
+    site.tries(TRIED, "withdrawn")
     table = Table("mirrored", "p95 of each window, ms")
     for share, times in found.items():
         table.add_row(f"{share:.0%}", ", ".join(f"{1000 * each:.1f}" for each in times))
@@ -62,16 +64,16 @@ def _shadow(
 
 def _canary(site: rollout_site.Site, running: Running, load: Load, window: float, console: Console) -> dict[str, Any]:
     """The share of new calls that the canary answers, and whether one call was ever answered by two versions."""
-    entry = site.tries(3, "canary", CANARY_SHARE)
+    entry = site.tries(TRIED, "canary", CANARY_SHARE)
     until(lambda: _tried(running) == entry.seq)
     begun = time.time()
-    time.sleep(2 * window)
+    time.sleep(6 * window)
     answered: dict[str, set[str]] = {}
     for one in load.said():
         if one.begun >= begun and one.status == 200:
             answered.setdefault(one.call, set()).add(one.digest)
-    site.tries(3, "withdrawn")
-    theirs = sum(site.versions[3].digest in versions for versions in answered.values())
+    site.tries(TRIED, "withdrawn")
+    theirs = sum(site.versions[TRIED].digest in versions for versions in answered.values())
     share, both = theirs / len(answered), sum(len(versions) > 1 for versions in answered.values())
     console.print(
         f"canary of {CANARY_SHARE:.0%}: {theirs} of {len(answered)} calls ({share:.1%}), {both} by two versions"

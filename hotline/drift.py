@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hotline.errors import InputError
 from hotline.labels import SEPARATOR
 from hotline.records import Digest
-from hotline.task import FromTree, Task
+from hotline.task import FromProvenance, FromTree, Task
 
 WINDOW = 500
 EVERY = 10_000_000
@@ -185,11 +185,19 @@ def asked_of(task: Task, question: Any) -> dict[str, Any]:
     return {"text": text, "length": float(len(text))}
 
 
+def dialect_field(task: Task) -> str | None:
+    """The field of the task's answers that says which dialect was heard; None where none does."""
+    for name, field in task.target.model_fields.items():
+        if any(isinstance(each, FromProvenance) and each.column == "dialect" for each in field.metadata):
+            return name
+    return None
+
+
 def said_of(task: Task, answer: Mapping[str, Any], confidence: float) -> dict[str, Any]:
     """What is watched of an answer: its dialect, its label's uppermost level, how sure it is; of sound its words."""
     found: dict[str, Any] = {"confidence": float(confidence)}
-    if "dialect" in answer:
-        found["dialect"] = str(answer["dialect"])
+    if spoken := dialect_field(task):
+        found["dialect"] = str(answer[spoken])
     for name, field in task.target.model_fields.items():
         if any(isinstance(each, FromTree) for each in field.metadata):
             found["answer"] = str(answer[name]).partition(SEPARATOR)[0]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hotline import digests
 from hotline.errors import PolicyError
+from hotline.rollout import Rollout
 from hotline.task import Name, Profile
 from hotline.text import TextPolicy
 from hotline.webhooks import Webhook
@@ -26,7 +27,9 @@ class Limits(BaseModel):
 
     body_bytes: Annotated[int, Field(gt=0)] = 256 * 1024
     queue: Annotated[int, Field(gt=0)] = 512
-    """Requests that may wait at one endpoint; more are answered 503."""
+    """Requests that may wait at one endpoint; more are answered 429."""
+    bulk_queue: Annotated[int, Field(gt=0)] = 64
+    """Of those, requests that say that they are not urgent."""
     audio_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
     """Of a request with a recording."""
     audio_seconds: Annotated[float, Field(gt=0)] = 4 * 3600.0
@@ -75,32 +78,6 @@ class Capture(BaseModel):
     """Of all that is kept; the oldest go first."""
 
 
-class Rollout(BaseModel):
-    """How one version takes over from another. It decides nothing about a verdict."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    warm_seconds: Annotated[float, Field(ge=0)] = 900.0
-    """How long a version goes on answering the calls that began with it after another took its place."""
-    warm_versions: Annotated[int, Field(ge=0)] = 2
-    """Of one task, so many such versions at most."""
-    max_errors: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Of a version's calls; beyond doubt over it, the version before answers again. So with the next ones."""
-    max_slow: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Of its calls, those that take longer than `slow_seconds`."""
-    slow_seconds: Annotated[float, Field(gt=0)] = 5.0
-    max_disagreement: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Of the calls that two versions answered, those they answered otherwise: of all, and of every dialect."""
-    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The share of a text that may be written otherwise before two texts count as different answers."""
-    watch_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Of a new champion's calls, asked of the version before, too, while that is warm."""
-    least_calls: Annotated[int, Field(ge=1)] = 20
-    window_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    drain_then_load: tuple[Name, ...] = ()
-    """Tasks of which two versions do not fit in memory: the old one ends before the new one is loaded, callers wait."""
-
-
 class Watch(BaseModel):
     """What is written down of requests, beside the counts."""
 
@@ -143,7 +120,9 @@ class SitePolicy(BaseModel):
         """Of what a verdict depends on: not how versions are rolled out, who may call or is told, what is kept."""
         unsaid = {"rollout", "access", "capture", "watch", "webhooks"}
         unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
-        return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
+        said = self.model_dump(mode="json", exclude=unsaid)
+        del said["limits"]["bulk_queue"]
+        return digests.of_value(said)
 
     def upstream_of(self, task: str) -> Upstream | None:
         """What writes for writers of that task in place of our own engine."""

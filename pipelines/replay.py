@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from hotline import dialects, families, registry, settings
 from hotline.errors import HotlineError, InputError, RefusedError
 from hotline.ledger import Ledger
-from hotline.policy import Rollout
 from hotline.policy import load as load_policy
 from hotline.records import ModelAddress
+from hotline.rollout import Rollout
 from hotline.settings import Settings
 from hotline.task import Input, Task
 from serving.rollout import differences

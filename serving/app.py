@@ -22,6 +22,7 @@ from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
 from serving.access import rights
 from serving.access.door import Door
+from serving.admission import Admission
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
@@ -94,6 +95,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         middleware=[
             Middleware(Watched, watch=watch),
             Middleware(Door, site=site, state=state),
+            Middleware(Admission, limits=site.limits),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
             Middleware(callers.Heard, switchboard=switchboard),
             Middleware(Tap, site=site, path=state / captured.FILE),

@@ -88,3 +88,4 @@ class Loading:
         gone = self.apps - set(asked)
         if gone and ray.get(table.settled.remote(number)):
             self.end(gone)
+            ray.get([table.forget.remote(name) for name in gone])

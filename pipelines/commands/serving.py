@@ -31,6 +31,9 @@ def serve(
     triton_backend: Annotated[
         Literal["python", "onnxruntime"], typer.Option(help="What that server runs graphs with.")
     ] = "python",
+    also: Annotated[
+        list[Path] | None, typer.Option(help="The workspace of a further site, served on the next port.")
+    ] = None,
 ) -> None:
     """Bring up the endpoints of every champion; stop with Ctrl-C."""
     from hotline import settings
@@ -39,7 +42,8 @@ def serve(
 
     here = settings.load()
     chosen = options(here, engine or (), triton, triton_repository, triton_backend)
-    serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen)
+    others = [settings.load(each) for each in also or ()]
+    serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen, others)
 
 
 def predict(

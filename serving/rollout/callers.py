@@ -68,11 +68,14 @@ class Callers:
 
     async def begun(self, switchboard: Switchboard, call: str) -> int:
         """The map that the call began with; it is this ingress's own map, or an earlier one."""
-        name = hashed(self.site, call)
+        name, give_up = hashed(self.site, call), time.monotonic() + FOLLOW_SECONDS
+        while not switchboard.map.number and time.monotonic() < give_up:
+            await asyncio.sleep(0.005)  # an ingress that has just started knows of no call when it began
         known = self._known.get(name)
-        if known is None:
+        if known is None and switchboard.map.number:
             known = self._known.put(name, await self._asked(name, switchboard.map.number))
-        give_up = time.monotonic() + FOLLOW_SECONDS
+        if known is None:
+            return 0
         while known > switchboard.map.number and time.monotonic() < give_up:
             await asyncio.sleep(0.005)  # another ingress is a map ahead
         return known

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,13 @@ def keep(folder: Path, route: Route, against: Route, counts: Mapping[Key, int], 
     write(place / "differences.json", json.dumps(content, ensure_ascii=False, indent=1))
     write(place / "differences.html", page(content))
     return place
+
+
+def forget(folder: Path, days: float) -> None:
+    """Delete what was written about versions that have not been compared for so long."""
+    for path in (folder / "rollout").glob("*/differences.json"):
+        if time.time() - path.stat().st_mtime > 86_400 * days:
+            shutil.rmtree(path.parent)
 
 
 def page(content: Mapping[str, Any]) -> str:

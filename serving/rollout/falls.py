@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hotline.policy import Rollout
+from hotline.rollout import Rollout
 from serving.rollout.counts import Key, at_least
 from serving.routes import Route
 

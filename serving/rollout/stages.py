@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
-from hotline.policy import Rollout
+from hotline.rollout import Rollout
 from serving.routes import Route, RouteMap, Stage
 
 

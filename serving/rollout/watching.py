@@ -77,6 +77,8 @@ class Watching:
             try:
                 if fell:
                     refused[task] = f"it fell back: {fell}"
+                elif challenger.record.model.digest == champion.model.digest:
+                    refused[task] = "it is the champion"
                 elif challenger.record.champion != champion.model.digest:
                     refused[task] = "its trial began beside another champion"
                 elif task in self._site.rollout.drain_then_load:
@@ -108,6 +110,7 @@ class Watching:
         """Write down the differences of challengers, not more often than every few seconds."""
         if time.monotonic() - self._wrote < WRITE_SECONDS:
             return
+        differences.forget(self._state, self._site.rollout.differences_days)
         for task, stage in known.trials.items():
             app, against = stage.route.app, known.routes.get(task)
             compared = counts.get((app, "", "compared"), 0)

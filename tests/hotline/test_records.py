@@ -36,4 +36,10 @@ def test_a_field_that_nobody_declared_is_refused() -> None:
 
 
 def test_every_kind_of_record_has_a_role_that_signs_it() -> None:
-    assert ROLE_OF == {"verdict": "gate", "approval": "approver", "promotion": "operator", "rollback": "operator"}
+    assert ROLE_OF == {
+        "verdict": "gate",
+        "approval": "approver",
+        "promotion": "operator",
+        "rollback": "operator",
+        "trial": "operator",
+    }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hotline.policy import Rollout
+from hotline.rollout import Rollout
 from serving.rollout.begun import Begun, hashed, place
 from serving.rollout.callers import Callers
 from serving.rollout.stages import Stages
@@ -182,3 +182,19 @@ def test_places_are_spread_evenly_and_differ_by_site() -> None:
     for share in (0.05, 0.1, 0.5):
         assert abs(sum(each < share for each in places) / 5000 - share) < 0.01
     assert place("test", "call-1") == places[1] != place("other", "call-1")
+
+
+def test_an_ingress_that_has_just_started_decides_nothing_before_it_has_a_map() -> None:
+    async def scene() -> str:
+        table, control = Local(), Controlled()
+        old, fresh = Ingress(table), Ingress(table)
+        await old.adopt(control.answer_by(route(1)))
+        second = control.answer_by(route(2))
+        await old.adopt(second)
+        await old.version("call-new")
+        waiting = asyncio.create_task(fresh.version("call-new"))
+        await asyncio.sleep(0.05)
+        await fresh.adopt(second)
+        return await waiting
+
+    assert asyncio.run(scene()) == "2"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ import pytest
 from hotline import keys, policy
 from hotline.errors import RefusedError
 from hotline.ledger import Entry
-from hotline.policy import Rollout
 from hotline.records import ModelAddress, Trial
+from hotline.rollout import Rollout
 from hotline.tasks import find
 from serving import warrant
 from serving.rollout.begun import place
@@ -266,6 +267,9 @@ def test_differences_stay_in_the_state_folder_and_only_its_owner_reads_them(tmp_
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert json.loads((place / "differences.json").read_text())["slices"]["hak"] == {"compared": 9, "differed": 1}
     assert "&lt;路灯&gt;" in (place / "differences.html").read_text()
+    os.utime(place / "differences.json", (0, 0))
+    Watching(tmp_path, policy.load(site.settings.workspace)).look(RouteMap(), {}, {})
+    assert not place.exists()
 
 
 class Board:
@@ -330,3 +334,13 @@ def test_labels_differ_or_not_and_texts_by_their_share_of_edits() -> None:
         distance("transcriber", {"text": "路灯坏了", "dialect": "cmn"}, {"text": "路灯坏咗", "dialect": "cmn"}) == 0.25
     )
     assert distance("transcriber", {"text": "路灯", "dialect": "cmn"}, {"text": "路灯", "dialect": "hak"}) == 1.0
+
+
+def test_a_champion_is_no_challenger_whatever_an_operator_signed(site: Site) -> None:
+    model = site.champion(1)
+    trial(site, model, site.judge(model).hash, "canary")
+    here, chain = policy.load(site.settings.workspace), site.ledger.read()
+    champion = chain.champion(TASK.name)
+    assert champion
+    wanted = {TASK.name: warrant.examine(chain, here, TASK.name, champion.entry)}
+    assert Watching(site.settings.state, here).tried(chain, wanted) == ({}, {TASK.name: "it is the champion"})
