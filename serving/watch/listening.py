@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hotline.drift import dialect_field
 from hotline.errors import UnavailableError
 from hotline.tasks import TASKS
 from serving.rollout.callers import CALLER
@@ -81,14 +82,14 @@ class _Answer(Asked):
         self._meters, self._drift, self._route, self._question = meters, drift, route, question
 
     def said(self, said: Mapping[str, Any]) -> None:
-        labels, field = version(self._route), TASKS[self._route.task].audio_field
-        dialect, request = CALLER.get().dialect or str(said["answer"].get("dialect", "")), REQUEST.get()
+        task, labels, request = TASKS[self._route.task], version(self._route), REQUEST.get()
+        dialect = CALLER.get().dialect or str(said["answer"].get(dialect_field(task), ""))
         self._meters("hotline_answers_total", *labels, dialect).inc()
         self._meters("hotline_answer_confidence", *labels).observe(said["confidence"])
         if request:
             request.dialect = dialect
-        if field:
-            seconds = getattr(self._question, field).seconds
+        if task.audio_field:
+            seconds = getattr(self._question, task.audio_field).seconds
             self._meters("hotline_audio_seconds_total", *labels).inc(seconds)
             if request:
                 request.audio_seconds += seconds

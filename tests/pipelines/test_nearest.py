@@ -39,4 +39,4 @@ def test_of_recordings_the_transcripts_are_compared() -> None:
 def test_recordings_without_transcripts_are_near_to_nothing() -> None:
     task = find("dialect_identification")
     inputs = [task.input.model_validate({"audio": tone()})]
-    assert nearest(task, rows(task, inputs, [task.target.model_validate({"dialect": "cmn"})]), "路灯") == []
+    assert nearest(task, rows(task, inputs, [task.target.model_validate({"label": "cmn"})]), "路灯") == []
