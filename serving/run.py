@@ -119,13 +119,13 @@ def start(
         os.environ.setdefault(name, value)
     from serving.controller import Controller
     from serving.replica import Options
-    from serving.watch import meters
+    from serving.watch import minutes
 
     options = options or Options()
     for each in every:
         Controller(each, options).check()
     for each in every:
-        meters.clear(each.state)
+        minutes.begin(each.state)
     server, options = _with_triton(settings, options)
     controllers = [Controller(each, options) for each in every]
     _start_all(every, controllers, server)

@@ -82,16 +82,26 @@ def transcribe(
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="The X-Request-Id of an answer.")], json: Json = False
+    request_id: Annotated[str, typer.Argument(help="The X-Request-Id of an answer.")],
+    text: Annotated[
+        str | None, typer.Option(help="What was asked, or was said in the recording; default: as it was captured.")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Walk back from an answer to model, verdict, run, recipe, snapshot and label batches."""
+    """Walk back from an answer to model, verdict, run, recipe, snapshot, label batches and nearest training rows."""
     from pipelines.trace import trace as run
 
-    found = run(request_id)
+    found = run(request_id, text)
     if json:
         output.as_json(found)
+        return
+    rows = found.pop("nearest training rows")
+    output.table(request_id, ("", ""), [(name, value) for name, value in found.items()])
+    if rows is None:
+        output.note("nearest training rows: not known, for the request was not captured; give --text", "dim")
     else:
-        output.table(request_id, ("", ""), [(name, value) for name, value in found.items()])
+        columns = ("likeness", "id", "label batch", "target")
+        output.table("nearest training rows", columns, [[row[name] for name in columns] for row in rows])
 
 
 def mlflow(port: Annotated[int, typer.Option(help="Port of the UI.")] = 5000) -> None:
