@@ -1,6 +1,6 @@
 """Promotions, a rollback and killed processes under load, on one live endpoint with versions of a tiny classifier.
 
-    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--part swaps|kills|trials]
+    python bench/rollout.py [--clients 50] [--pause 0.5] [--requests 6] [--window 60] [--part PART]
 
 Every client makes call after call: `--requests` requests with one call's id, about `--pause` seconds apart. A quiet
 window is followed by three promotions and one rollback; it lasts as long as these take, `--window` seconds at least.
@@ -15,6 +15,11 @@ route map are killed (SIGKILL), one after the other. Clients try again after los
 Last, a version in the shadow of the champion, mirrored 10 % of the calls, against the same version mirrored none, in
 windows that take turns (`shadow_p95_ratio`: of the medians of their 95th percentiles); a canary of 5 % of the calls;
 and a canary that answers Cantonese wrongly, until it falls back by itself.
+
+Before all of this, on an endpoint of its own with a larger classifier, four times as many calls as it can answer, for
+`--window` seconds: a twentieth of them urgent, the others not (`X-Priority: bulk`). `overload_live_p95_ratio`: of the
+urgent ones' 95th percentiles, with and without the others; `recovery_seconds`: how long after the last of the others an
+urgent call was still slower than twice the calm percentile; `overload_refused`: the share answered 429.
 
 Prints tables; the last line is one JSON object, null where nothing was measured.
 """
@@ -32,6 +37,7 @@ from typing import Any
 
 import psutil
 import rollout_load
+import rollout_overload
 import rollout_site
 import rollout_trials
 from rich.console import Console
@@ -49,7 +55,7 @@ KILLED = {
     "ingress": "ServeReplica:ingress",
     "route table": "RouteTable",
 }
-PARTS = ("swaps", "kills", "trials")
+PARTS = ("overload", "swaps", "kills", "trials")
 PORT = 8394
 SHADOW_SECONDS = 10.0
 """Of a window with or without a shadow."""
@@ -139,14 +145,17 @@ def _well(said: list[Said], clients: int) -> bool:
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Every figure that was asked for."""
     place = Path(tempfile.mkdtemp(prefix="bench-rollout-"))
-    figures = dict[str, Any](dict.fromkeys(FIGURES))
+    figures, parts = dict[str, Any](dict.fromkeys(FIGURES)), arguments.part or PARTS
     try:
+        if "overload" in parts:
+            figures |= rollout_overload.run(place / "overload", arguments.window, arguments.threads, console.print)
+        if not set(parts) - {"overload"}:
+            return figures
         site = rollout_site.make(place / "site")
         running = start(site.settings, PORT, Options(threads=arguments.threads))
         try:
             with rollout_load.loaded(running.url, arguments.clients, arguments.requests, arguments.pause) as load:
                 time.sleep(QUIET_SECONDS)
-                parts = arguments.part or PARTS
                 if "swaps" in parts:
                     figures |= change_under_load(site, running, load, arguments.window, console)
                 if "kills" in parts:

@@ -20,13 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from hotline.errors import InputError
 from hotline.labels import SEPARATOR
 from hotline.records import Digest
-from hotline.task import FromTree, Task
+from hotline.task import FromProvenance, FromTree, Task
 
 WINDOW = 500
 EVERY = 10_000_000
 """Requests for each false alarm that is put up with."""
 ROUNDS = 2000
 """Windows that a threshold is calibrated on."""
+LEAST = 0.001
+"""Bits: less is nothing to act on, and of what never varies everything would be more than usual."""
 MINIMUM_ROWS = 200
 HASHED = 128
 """Bins of character pairs. A pair cannot be read back: about 2^40 pairs share them."""
@@ -54,7 +56,7 @@ class Signal(BaseModel):
     def spread(self, values: Sequence[Any]) -> Floats:
         """Each value's own distribution over the bins, one row of sum 1 for each value."""
         if self.kind == "text":
-            return np.stack([pairs(value) for value in values]) if values else np.zeros((0, HASHED))
+            return pairs(values)
         if self.kind == "number":
             places = np.searchsorted(np.asarray(self.edges), np.asarray(values, dtype=float), side="right")
         else:
@@ -89,12 +91,15 @@ class Finding:
     """The bins that moved most: name, share in the reference, share in the window."""
 
 
-def pairs(text: str) -> Floats:
-    """The share of each bin among a text's pairs of neighbouring characters: every text weighs the same."""
-    codes = np.frombuffer(f"\n{text}\n".encode("utf-32-le", "replace"), dtype=np.uint32)
+def pairs(texts: Sequence[str]) -> Floats:
+    """The share of each bin among the pairs of neighbouring characters of each text: every text weighs the same."""
+    joined = "\n".join(("", *texts, ""))
+    codes = np.frombuffer(joined.encode("utf-32-le", "replace"), dtype=np.uint32)
     mixed = (codes[:-1] * np.uint32(2654435761) + codes[1:]) * np.uint32(2246822519)
-    counts = np.bincount(mixed >> np.uint32(25), minlength=HASHED)
-    return np.asarray(counts / counts.sum(), dtype=float)
+    sizes = np.asarray([len(text) + 1 for text in texts])
+    places = np.repeat(np.arange(len(texts)) * HASHED, sizes) + (mixed >> np.uint32(25))
+    counts = np.bincount(places, minlength=len(texts) * HASHED).reshape(len(texts), HASHED)
+    return np.asarray(counts / sizes[:, None], dtype=float)
 
 
 def divergence(shares: Floats, other: Floats) -> Any:
@@ -145,7 +150,7 @@ def _signal(name: str, values: Sequence[Any], alpha: float, draw: np.random.Gene
     shares = made.spread(first).mean(0)
     spread = made.spread(second)
     far = [divergence(shares, spread[draw.integers(len(spread), size=WINDOW)].mean(0)) for _ in range(ROUNDS)]
-    limit = _quantile(np.asarray(far), 1 - alpha)
+    limit = max(LEAST, _quantile(np.asarray(far), 1 - alpha))
     return made.model_copy(update={"shares": tuple(shares.tolist()), "threshold": limit, "rows": len(values)})
 
 
@@ -180,11 +185,19 @@ def asked_of(task: Task, question: Any) -> dict[str, Any]:
     return {"text": text, "length": float(len(text))}
 
 
+def dialect_field(task: Task) -> str | None:
+    """The field of the task's answers that says which dialect was heard; None where none does."""
+    for name, field in task.target.model_fields.items():
+        if any(isinstance(each, FromProvenance) and each.column == "dialect" for each in field.metadata):
+            return name
+    return None
+
+
 def said_of(task: Task, answer: Mapping[str, Any], confidence: float) -> dict[str, Any]:
     """What is watched of an answer: its dialect, its label's uppermost level, how sure it is; of sound its words."""
     found: dict[str, Any] = {"confidence": float(confidence)}
-    if "dialect" in answer:
-        found["dialect"] = str(answer["dialect"])
+    if spoken := dialect_field(task):
+        found["dialect"] = str(answer[spoken])
     for name, field in task.target.model_fields.items():
         if any(isinstance(each, FromTree) for each in field.metadata):
             found["answer"] = str(answer[name]).partition(SEPARATOR)[0]

@@ -24,7 +24,8 @@ from urllib.parse import quote_plus, urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from hotline.errors import HotlineError, UnavailableError
-from hotline.policy import Event, SitePolicy, Webhook
+from hotline.policy import SitePolicy
+from hotline.webhooks import Event, Webhook
 
 log = logging.getLogger(__name__)
 

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hotline import digests, settings
-from hotline.errors import PolicyError, UnknownName
+from hotline import digests
+from hotline.errors import PolicyError
 from hotline.rollout import Rollout
 from hotline.task import Name, Profile
 from hotline.text import TextPolicy
+from hotline.webhooks import Webhook
 
 Role = Literal["gate", "approver", "operator"]
-Event = Literal["gate_refused", "run_ended", "fell_back", "champion_refused", "drift", "test"]
-EVENTS: tuple[Event, ...] = ("gate_refused", "run_ended", "fell_back", "champion_refused", "drift")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -28,7 +27,9 @@ class Limits(BaseModel):
 
     body_bytes: Annotated[int, Field(gt=0)] = 256 * 1024
     queue: Annotated[int, Field(gt=0)] = 512
-    """Requests that may wait at one endpoint; more are answered 503."""
+    """Requests that may wait at one endpoint; more are answered 429."""
+    bulk_queue: Annotated[int, Field(gt=0)] = 64
+    """Of those, requests that say that they are not urgent."""
     audio_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
     """Of a request with a recording."""
     audio_seconds: Annotated[float, Field(gt=0)] = 4 * 3600.0
@@ -77,40 +78,13 @@ class Capture(BaseModel):
     """Of all that is kept; the oldest go first."""
 
 
-class Secret(BaseModel):
-    """Where a secret is: in an environment variable, or in a file that only its owner reads. Never in the policy."""
+class Watch(BaseModel):
+    """What is written down of requests, beside the counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    env: str | None = None
-    file: Path | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Secret:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("name one of env and file")
-        return self
-
-    def value(self) -> str:
-        """Raises UnknownName when it is not there."""
-        if self.env is not None:
-            return settings.secret(self.env)
-        try:
-            return Path(str(self.file)).expanduser().read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise UnknownName("the secret's file cannot be read", where=str(self.file), found=error.strerror) from error
-
-
-class Webhook(BaseModel):
-    """Somebody who is told of events; the address of a chat's robot is a secret, too."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["wecom", "dingtalk", "feishu", "json"]
-    url: Secret
-    secret: Secret | None = None
-    """What messages are signed with, where the robot demands it."""
-    events: Annotated[tuple[Event, ...], Field(min_length=1)] = EVENTS
+    request_log_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    """How long a line per request is kept (id, task, version, status, milliseconds); 0: none is written."""
 
 
 class SitePolicy(BaseModel):
@@ -133,6 +107,7 @@ class SitePolicy(BaseModel):
     upstream: Upstream | None = None
     """What writes in place of our own engine; None: nothing."""
     rollout: Rollout = Rollout()
+    watch: Watch = Watch()
     access: Literal["open", "required"] = "open"
     """Whether every route wants an access key. Without, nothing but this machine itself is listened to."""
     capture: Capture | None = None
@@ -143,9 +118,11 @@ class SitePolicy(BaseModel):
     @property
     def digest(self) -> str:
         """Of what a verdict depends on: not how versions are rolled out, who may call or is told, what is kept."""
-        unsaid = {"rollout", "access", "capture", "webhooks"}
+        unsaid = {"rollout", "access", "capture", "watch", "webhooks"}
         unsaid |= {"upstream"} if self.upstream is None else set()  # a policy of before has the digest that it had
-        return digests.of_value(self.model_dump(mode="json", exclude=unsaid))
+        said = self.model_dump(mode="json", exclude=unsaid)
+        del said["limits"]["bulk_queue"]
+        return digests.of_value(said)
 
     def upstream_of(self, task: str) -> Upstream | None:
         """What writes for writers of that task in place of our own engine."""

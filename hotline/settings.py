@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
 
@@ -152,6 +154,24 @@ def kept_environment(name: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+class Collector(NamedTuple):
+    """Where traces go, by OpenTelemetry's standard variables."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+
+
+def collector() -> Collector | None:
+    """OTEL_EXPORTER_OTLP_TRACES_ENDPOINT as it is, or OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces; None: no traces."""
+    whole, common = (os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("TRACES_ENDPOINT", "ENDPOINT"))
+    url = whole or (common and f"{common.rstrip('/')}/v1/traces")
+    if not url or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    listed = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or os.environ.get("OTEL_EXPORTER_OTLP_HEADERS") or ""
+    pairs = (part.partition("=") for part in listed.split(",") if "=" in part)
+    return Collector(url, tuple((name.strip(), unquote(value.strip())) for name, _, value in pairs))
 
 
 def secret(name: str) -> str:

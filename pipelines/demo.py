@@ -37,7 +37,8 @@ class Printer:
 
 def run(folder: Path, rows: int, hours: float, port: int, as_json: bool) -> None:
     """Make, train, judge, promote, serve and ask; with `as_json` the last line of stdout is one JSON object."""
-    from serving.run import check_port, start
+    from serving.access.listening import check_port
+    from serving.run import start
 
     check_port("127.0.0.1", port)
     say = _printer(as_json)

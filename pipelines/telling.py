@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hotline.errors import HotlineError
-    from hotline.policy import Event
     from hotline.records import ModelAddress, Verdict
     from hotline.settings import Settings
     from hotline.task import Task
+    from hotline.webhooks import Event
     from training.recipe import Recipe
 
 

@@ -10,12 +10,14 @@ from hotline.ledger import Ledger
 from hotline.records import Promotion, Rollback, Trial
 
 
-def trace(request_id: str) -> dict[str, Any]:
-    """Model, promotion, verdict, run, recipe, snapshot and label batches behind that answer.
+def trace(request_id: str, text: str | None = None) -> dict[str, Any]:
+    """Model, promotion, verdict, run, recipe, snapshot and label batches behind that answer, and the training rows
+    nearest to what was asked: `text`, or what was captured of the request.
 
     Raises InputError for text that is no request id, UnknownName when this site's ledger has no such promotion.
     """
     from data.store import open_snapshot
+    from pipelines.nearest import captured, nearest
 
     named, here = requests.parse(request_id), settings.load()
     chain = Ledger.of(here).read()
@@ -36,7 +38,8 @@ def trace(request_id: str) -> dict[str, Any]:
         raise UnknownName("the ledger lacks the verdict of that promotion", found=record.verdict, next="hotline verify")
     verdict = judged[1]
     lineage = verdict.evidence.lineage
-    rows = open_snapshot(here, tasks.find(record.task), lineage.snapshot).rows("train")
+    task = tasks.find(record.task)
+    rows, asked = open_snapshot(here, task, lineage.snapshot).rows("train"), text or captured(here, task, named)
     run = registry.connect(here.tracking_uri).get_run(record.model.run_id)
     return {
         "answered": named.time,
@@ -53,4 +56,5 @@ def trace(request_id: str) -> dict[str, Any]:
         "snapshot": lineage.snapshot,
         "sources": ", ".join(sorted(set(rows.provenance["source"]))),
         "label batches": ", ".join(sorted(set(rows.provenance["label_batch"]))),
+        "nearest training rows": nearest(task, rows, asked) if asked else None,
     }

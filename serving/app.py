@@ -22,6 +22,7 @@ from hotline.tasks import TASKS, find
 from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
 from serving.access import rights
 from serving.access.door import Door
+from serving.admission import Admission
 from serving.bodies import Reply
 from serving.bulk import Jobs
 from serving.calls import ERRORS, CallId, answering
@@ -82,7 +83,7 @@ def application(site: SitePolicy, state: Path, address: Address, replicas: int =
 
 def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     """The ASGI application that answers by that switchboard and keeps its jobs under `state`."""
-    bulk, watch = Jobs(state / "jobs", switchboard, site.limits), Watch(switchboard, state)
+    bulk, watch = Jobs(state / "jobs", switchboard, site.limits), Watch(switchboard, state, site)
     app = FastAPI(
         title="Hotline endpoints",
         description="Every answer names the version that gave it and the evidence that it stands on.",
@@ -92,8 +93,9 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
         redirect_slashes=False,
         lifespan=lambda _: watch.beside(bulk.running()),
         middleware=[
-            Middleware(Watched, meters=watch.meters),
+            Middleware(Watched, watch=watch),
             Middleware(Door, site=site, state=state),
+            Middleware(Admission, limits=site.limits),
             Middleware(guard.Guard, limits=site.limits, large_paths=LARGE_PATHS),
             Middleware(callers.Heard, switchboard=switchboard),
             Middleware(Tap, site=site, path=state / captured.FILE),

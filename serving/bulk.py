@@ -29,6 +29,7 @@ from hotline.errors import InputError, UnavailableError, UnknownName
 from hotline.policy import Limits
 from hotline.task import Task
 from serving import batches, switchboard
+from serving.admission import URGENT
 from serving.bodies import Body
 from serving.strict import read_json
 from serving.switchboard import Switchboard
@@ -41,7 +42,7 @@ LULL_SECONDS = 1.0
 RETRY_SECONDS = 5.0
 KEPT_SECONDS = 72 * 3600.0
 MOST_JOBS = 100
-BUSY = {"unavailable"}
+BUSY = {"unavailable", "too_many_calls"}
 Status = Literal["waiting", "running", "done"]
 
 
@@ -189,6 +190,7 @@ class Jobs:
             row = self._row(number, content)
         except InputError as error:
             return {"line": number, "error": error.as_dict()}
+        URGENT.set(False)
         with self._switchboard.call(bulk=True) as known:
             route = known.routes.get(task.name)
             if route is None:

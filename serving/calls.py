@@ -32,9 +32,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         413: "Body or recording over the site's limit",
         415: "Not the media type that this address takes",
         422: "Unknown fields, wrong types, text too long, not a recording",
-        429: "More calls than the access key has; Retry-After says when again",
+        429: "Too many calls wait, or more than the access key has; Retry-After says when again",
         500: "A defect of ours",
-        503: "No champion, or too many calls waiting",
+        503: "No champion, or it does not answer now",
     }.items()
 }
 EVENTS = "text/event-stream"

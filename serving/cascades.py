@@ -20,14 +20,14 @@ class CascadeReplica(Replica):
         super()._start(settings, task, entry, options)
         self._engine = engine(self._model.large, options)
 
-    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
+    async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """As `families.answer` would; the batches and the engine stand in the place of the family's `forward`.
 
         Raises UnavailableError when too many answers are being written: the classifier alone was not judged.
         """
         from hotline.families import cascade
 
-        quick = await self._batches.answer(Asked(question, wish))
+        quick = await self._batches.answer(Asked(question, wish, urgent))
         if isinstance(quick, Exception):
             raise quick
         asked = not wish.options and not cascade.is_sure(self._model, quick)

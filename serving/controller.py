@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.serve.api import RunTarget
 
-from hotline import heads, policy
+from hotline import digests, heads, notices, policy
 from hotline.errors import HotlineError, RefusedError
 from hotline.ledger import Chain
 from hotline.records import Trial
@@ -49,6 +49,15 @@ class Controller:
         self._table: Any = None
 
     @property
+    def site(self) -> str:
+        return self._policy.site
+
+    @property
+    def _ingress(self) -> str:
+        """The name of the ingress's application: every site of a deployment has its own."""
+        return f"{INGRESS}-{digests.of_text(self.site)[:8]}"
+
+    @property
     def map(self) -> RouteMap:
         """What is served now."""
         return self._map
@@ -64,7 +73,7 @@ class Controller:
     def start(self, table: Any, address: Address) -> None:
         """Bring the ingress and every champion up together. Raises RefusedError when no champion starts."""
         self._table = table
-        self.step(RunTarget(app.application(self._policy, self._settings.state, address), INGRESS, None, QUIET))
+        self.step(RunTarget(app.application(self._policy, self._settings.state, address), self._ingress, None, QUIET))
         if not self._map.routes:
             reasons = "; ".join(self._map.unserved.values())
             raise RefusedError("no champion can be served", found=reasons, next="hotline verify")
@@ -198,6 +207,7 @@ class Controller:
         for task, reason in fresh.unserved.items():
             if reason != self._map.unserved.get(task):
                 log.error("%s: %s%s", task, " ".join(reason.split()), _instead(fresh, task))
+                self._notify(task)
         for task, route in fresh.routes.items():
             if route != self._map.routes.get(task):
                 log.info("%s: answered by %s@%s, ledger entry %d", task, route.line, route.version, route.promotion)
@@ -206,6 +216,12 @@ class Controller:
                 log.warning("%s", " ".join(note.split()))
         if fresh.trouble and fresh.trouble != self._map.trouble:
             log.error("what is served stays: %s", " ".join(fresh.trouble.split()))
+
+    def _notify(self, task: str) -> None:
+        """Tell the site's webhooks; why is in the log and at /readyz, for it may quote what failed."""
+        said = f"{task}: the champion in the ledger is not what answers"
+        named = {"site": self._policy.site, "task": task, "next": "GET /readyz says why"}
+        notices.tell(self._policy, notices.Notice(event="champion_refused", said=said, **named))
 
 
 def _no_champion() -> RefusedError:

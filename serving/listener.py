@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hotline.errors import UnavailableError
+from hotline.settings import Settings
 
 KEEP_ALIVE_SECONDS = 90
 """Longer than clients keep idle connections, so that none is closed while a call is on its way."""
@@ -20,13 +21,16 @@ DRAIN_SECONDS = 30
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Where to listen; over TLS with a certificate and its key."""
 
     host: str
     port: int
     certificate: Path | None = None
-    """PEM; with its key the listener speaks TLS."""
     certificate_key: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Address:
+        return cls(settings.host, settings.port, settings.certificate, settings.certificate_key)
 
 
 class _Server(uvicorn.Server):
@@ -50,12 +54,12 @@ class Listener:
                 ws="none",
                 access_log=False,
                 log_config=None,
-                proxy_headers=False,  # whom a connection comes from, nobody may say in a header
-                ssl_certfile=address.certificate,
-                ssl_keyfile=address.certificate_key,
                 server_header=False,
+                proxy_headers=False,  # whom a connection comes from, nobody may say in a header
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
+                ssl_certfile=address.certificate,
+                ssl_keyfile=address.certificate_key,
             )
         )
         self._serving: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import serve
 
-from hotline import families, tasks, voice_activity
+from hotline import families, policy, tasks, voice_activity
 from hotline.audio import Audio
 from hotline.errors import HotlineError, NoAnswer, UnavailableError
 from hotline.settings import Settings
@@ -64,6 +64,7 @@ class Asked(NamedTuple):
 
     question: Input
     wish: Wish
+    urgent: bool = True
 
 
 class Replica:
@@ -76,7 +77,7 @@ class Replica:
             self._start(settings, tasks.find(task), entry, options)
         except Exception as error:
             reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
-            await routes.find().refuse.remote(serve.get_replica_context().app_name, reason)
+            await _table(settings).refuse.remote(serve.get_replica_context().app_name, reason)
             raise
         if options.engines.get(task, "in process") != "in process":
             self._watching = asyncio.create_task(self._watch())
@@ -98,7 +99,9 @@ class Replica:
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
         recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
-        self._batches = Batcher(self._counted, lambda call: families.size(call.question), recordings.fits)
+        self._batches = Batcher(
+            self._counted, lambda call: families.size(call.question), recordings.fits, lambda call: call.urgent
+        )
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -117,9 +120,9 @@ class Replica:
         """What this version is able to do beside answering."""
         return families.abilities(self._family, self._model)
 
-    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
+    async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batches.answer(Asked(question, wish))
+        reply = await self._batches.answer(Asked(question, wish, urgent))
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
@@ -149,7 +152,7 @@ class Replica:
 
     async def _watch(self) -> None:
         """Say why the engine does not answer, while it does not; it is opened again as soon as it can be."""
-        told, app, table = None, serve.get_replica_context().app_name, routes.find()
+        told, app, table = None, serve.get_replica_context().app_name, _table(self._settings)
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             why = await asyncio.to_thread(self._mended)
@@ -208,6 +211,11 @@ def no_answer(task: Task) -> NoAnswer:
         where="body",
         next="put the input in other words; the same input is answered the same",
     )
+
+
+def _table(settings: Settings) -> Any:
+    """The route table of the workspace's site."""
+    return routes.find(policy.load(settings.workspace).site)
 
 
 def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:

@@ -225,15 +225,19 @@ class RouteTable:
         return self._refusals.pop(app, None)
 
 
-def create() -> Any:
-    """The table's actor, new; it ends with the process that made it."""
+def create(site: str) -> Any:
+    """The actor of that site's table, new; it ends with the process that made it."""
     import ray
 
-    return ray.remote(RouteTable).options(name=TABLE, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
+    return (
+        ray.remote(RouteTable)
+        .options(name=f"{TABLE} of {site}", namespace=NAMESPACE, num_cpus=0, max_restarts=-1)
+        .remote()
+    )
 
 
-def find() -> Any:
-    """The table's actor, from any process of the cluster."""
+def find(site: str) -> Any:
+    """The actor of that site's table, from any process of the cluster."""
     import ray
 
-    return ray.get_actor(TABLE, namespace=NAMESPACE)
+    return ray.get_actor(f"{TABLE} of {site}", namespace=NAMESPACE)

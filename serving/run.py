@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import dataclasses
 import io
 import logging
 import os
 import signal
-import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hotline.errors import UnavailableError
 from hotline.settings import Settings
 from hotline.tasks import find
+from serving import sites
 from serving.access import listening
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ LOGICAL_CPUS = 4
 LOOK_SECONDS = 1.0
 STUMBLES = 30
 """Failed looks in a row after which the endpoints are given up."""
-LOGS = "/tmp/ray/session_latest/logs/serve"
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -57,6 +57,8 @@ class Running:
     controller: Controller
     server: Server | None = None
     """The Triton server that was started for them."""
+    others: tuple[Running, ...] = ()
+    """Further sites of the same deployment; they are followed, awaited and stopped with this one."""
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _lost: bool = False
@@ -80,72 +82,94 @@ class Running:
 
     def wait(self) -> None:
         """Until a stop is asked for. Raises UnavailableError when Ray itself has gone."""
-        while not self._stopping.wait(1.0):
+        every = (self, *self.others)
+        while not any(each._stopping.wait(1.0 / len(every)) for each in every):
             pass
-        if self._lost:
-            raise UnavailableError("Ray does not answer any more", where=LOGS, next="hotline serve")
+        if any(each._lost for each in every):
+            raise UnavailableError("Ray does not answer any more", where=sites.LOGS, next="hotline serve")
 
     def ask_to_stop(self) -> None:
         self._stopping.set()
 
     def stop(self) -> None:
         """Let calls finish, then end Ray Serve and Ray."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join(timeout=LOOK_SECONDS + 5)
+        every = (self, *self.others)
+        for each in every:
+            each._stopping.set()
+        for each in every:
+            if each._thread:
+                each._thread.join(timeout=LOOK_SECONDS + 5)
         _stop_ray(self.server)
 
 
-def start(settings: Settings, port: int | None = None, options: Options | None = None) -> Running:
-    """Endpoints for every champion of the workspace's ledger, ready to be called.
+def start(
+    settings: Settings, port: int | None = None, options: Options | None = None, others: Sequence[Settings] = ()
+) -> Running:
+    """Endpoints for every champion of the workspace's ledger, and of `others` on the ports after it, ready for calls.
 
-    Raises UnavailableError when the port is taken, RefusedError when no champion may be served, IntegrityError when
+    Raises UnavailableError when a port is taken, RefusedError when no champion may be served, IntegrityError when
     the ledger or the bytes were edited, PolicyError when strangers could call; nothing was started then.
     """
     begun = time.monotonic()
-    settings = settings if port is None else settings.model_copy(update={"port": port})
-    listening.check(settings)
-    check_port(settings.host, settings.port)
+    every = sites.apart([settings if port is None else settings.model_copy(update={"port": port}), *others])
+    for each in every:
+        listening.check(each)
+        listening.check_port(each.host, each.port)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from serving.controller import Controller
     from serving.replica import Options
-    from serving.watch import meters
+    from serving.watch import minutes
 
     options = options or Options()
-    Controller(settings, options).check()
+    for each in every:
+        Controller(each, options).check()
+    for each in every:
+        minutes.begin(each.state)
+    server, options = _with_triton(settings, options)
+    controllers = [Controller(each, options) for each in every]
+    _start_all(every, controllers, server)
+    seconds = time.monotonic() - begun
+    found = [Running(each.url, seconds, by) for each, by in zip(every, controllers, strict=True)]
+    first = dataclasses.replace(found[0], server=server, others=tuple(found[1:]))
+    for running in (first, *first.others):
+        running.follow()
+    return first
+
+
+def _start_all(every: Sequence[Settings], controllers: Sequence[Controller], server: Server | None) -> None:
+    """Ray, then a site after the other; all of it ends again when one of them does not come up."""
     from ray.exceptions import RayError
 
-    meters.clear(settings.state)
-    server, options = _with_triton(settings, options)
-    controller = Controller(settings, options)
+    from serving.listener import Address
+
     try:
-        controller.start(_start_ray(), listening.address(settings))
+        tables = _start_ray([controller.site for controller in controllers])
+        for each, controller, table in zip(every, controllers, tables, strict=True):
+            controller.start(table, Address.of(each))
     except (RayError, TimeoutError) as error:
         _stop_ray(server)
         found = str(error).splitlines()[0]
         raise UnavailableError(
-            "Ray Serve did not start", where=LOGS, found=found, next="hotline serve, again"
+            "Ray Serve did not start", where=sites.LOGS, found=found, next="hotline serve, again"
         ) from error
     except BaseException:
         _stop_ray(server)
         raise
-    running = Running(settings.url, time.monotonic() - begun, controller, server)
-    running.follow()
-    return running
 
 
-def serve_forever(settings: Settings, options: Options | None = None) -> None:
+def serve_forever(settings: Settings, options: Options | None = None, others: Sequence[Settings] = ()) -> None:
     """Serve until SIGINT or SIGTERM; says where to look, and how to stop."""
-    print(f"Starting the endpoints of {settings.workspace} …", flush=True)
-    running = start(settings, options=options)
+    for each in (settings, *others):
+        print(f"Starting the endpoints of {each.workspace} …", flush=True)
+    running = start(settings, options=options, others=others)
     try:
 
         def asked(signal_number: int, frame: FrameType | None) -> None:
             running.ask_to_stop()
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-        print(notice(running), flush=True)  # whoever reads that they may stop it, may
+        print(sites.notice(running), flush=True)  # whoever reads that they may stop it, may
         running.wait()
         print("Stopping: calls in progress are finished first.", flush=True)
         for number, handler in before.items():
@@ -154,48 +178,8 @@ def serve_forever(settings: Settings, options: Options | None = None) -> None:
         running.stop()
 
 
-def notice(running: Running) -> str:
-    """What a person reads when the endpoints are up."""
-    served = running.controller.map
-    lines = [f"Ready after {running.seconds:.0f} s.", ""]
-    lines += [
-        f"  POST {running.url}/v1/tasks/{task}    {route.line}@{route.version}, {route.outcome} ({route.profile})"
-        + ("" if route.engine == "in process" else f", by {route.engine}")
-        for task, route in served.routes.items()
-    ]
-    lines += [f"  not served: {task}: {reason}" for task, reason in served.unserved.items()]
-    lines += [
-        "",
-        f"  try it     {running.url}/",
-        f"  API        {running.url}/docs",
-        f"  readiness  {running.url}/readyz",
-        f"  metrics    {running.url}/metrics",
-        f"  logs       {LOGS}",
-        "",
-        "Promotions and rollbacks are followed while this runs. Stop with Ctrl-C (or SIGTERM).",
-    ]
-    return "\n".join(lines)
-
-
-def check_port(host: str, port: int) -> None:
-    """Raises UnavailableError unless this machine can listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            raise UnavailableError(
-                f"port {port} is in use" if taken else f"cannot listen on {host}:{port}",
-                where=f"{host}:{port}",
-                found="another program listens there" if taken else error.strerror or error,
-                next=f"HOTLINE_PORT={port + 1} hotline serve",
-            ) from error
-
-
-def _start_ray() -> Any:
-    """A Ray of our own on this machine, never a cluster that an environment variable points at; its route table."""
+def _start_ray(names: Sequence[str]) -> list[Any]:
+    """A Ray of our own on this machine, never a cluster that an environment variable points at; the sites' tables."""
     import ray
     from ray import serve
 
@@ -213,9 +197,9 @@ def _start_ray() -> Any:
         logging_level=logging.ERROR,
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    table = routes.create()  # its process comes up beside those of Ray Serve
+    tables = [routes.create(name) for name in names]  # their processes come up beside those of Ray Serve
     serve.start(proxy_location="Disabled", logging_config=QUIET)
-    return table
+    return tables
 
 
 def _with_triton(settings: Settings, options: Options) -> tuple[Server | None, Options]:
@@ -245,7 +229,9 @@ def _stop_ray(server: Server | None) -> None:
     if ray.is_initialized():
         with contextlib.redirect_stdout(io.StringIO()):  # Ray reports the end of its own controller as a failure
             with contextlib.suppress(RayError, RayServeException):
-                serve.delete(INGRESS)  # first: calls in progress may still have something to ask a version
+                for name in serve.status().applications:
+                    if name.startswith(INGRESS):
+                        serve.delete(name)  # first: calls in progress may still have something to ask a version
             serve.shutdown()
             ray.shutdown()
     if server:

@@ -15,10 +15,11 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from hotline.errors import HotlineError, UnavailableError
+from hotline.errors import HotlineError, TooManyCalls, UnavailableError
 from hotline.task import Input
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
+from serving.admission import URGENT
 from serving.load import Load
 from serving.rollout.callers import Callers
 from serving.rollout.mirror import Mirror
@@ -93,7 +94,7 @@ class Switchboard:
         begun = time.perf_counter()
         try:
             with self.watch.asking(route, question) as ours:
-                said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish)
+                said: Mapping[str, Any] = await self.told(route, "answer", seconds, question, wish, URGENT.get())
                 ours.said(said)
         except Exception as error:
             self.mirror.failed(route, error)
@@ -137,7 +138,7 @@ class Switchboard:
 
     async def _follow(self) -> None:
         """Adopt map after map, for as long as this ingress lives."""
-        table = routes.find()
+        table = routes.find(self.callers.site)
         while True:
             try:
                 fresh, age = await table.after.remote(self._name, self.map.number)
@@ -197,8 +198,11 @@ def _reaching(route: Route) -> Iterator[None]:
     try:
         yield
     except BackPressureError as error:
-        raise UnavailableError(
-            "too many calls are waiting for this endpoint", where=route.task, next="try again in a second"
+        raise TooManyCalls(
+            "too many calls are waiting for this endpoint",
+            retry_after=1,
+            where=route.task,
+            next="try again in a second",
         ) from error
     except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
         raise UnavailableError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hotline import approvals
+from hotline import approvals, digests
 from hotline.chain import Chain, Challenger, Champion, Entry
 from hotline.errors import RefusedError
 from hotline.ledger import Ledger
@@ -35,8 +35,9 @@ class Warrant:
 
     @property
     def app(self) -> str:
-        """The name of the Ray Serve application that answers with these bytes."""
-        return f"{self.champion.record.task}-{self.model.digest[:DIGEST_CHARACTERS]}"
+        """The name of the Ray Serve application that answers with these bytes, at this site and no other."""
+        record = self.champion.record
+        return f"{record.task}-{self.model.digest[:DIGEST_CHARACTERS]}-{digests.of_text(record.site)[:8]}"
 
     def route(self, engine: str | None = None) -> Route:
         """`engine` is what the site has it run by, where that is not what the record says."""

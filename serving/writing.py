@@ -94,7 +94,7 @@ class WriterReplica(Replica):
             self._engine.stop()
             self._copy.cleanup()
 
-    async def answer(self, question: Input, wish: Wish = NOTHING) -> dict[str, Any]:
+    async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
         from hotline.families import writer
 

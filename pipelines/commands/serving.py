@@ -31,6 +31,9 @@ def serve(
     triton_backend: Annotated[
         Literal["python", "onnxruntime"], typer.Option(help="What that server runs graphs with.")
     ] = "python",
+    also: Annotated[
+        list[Path] | None, typer.Option(help="The workspace of a further site, served on the next port.")
+    ] = None,
 ) -> None:
     """Bring up the endpoints of every champion; stop with Ctrl-C."""
     from hotline import settings
@@ -39,7 +42,8 @@ def serve(
 
     here = settings.load()
     chosen = options(here, engine or (), triton, triton_repository, triton_backend)
-    serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen)
+    others = [settings.load(each) for each in also or ()]
+    serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen, others)
 
 
 def predict(
@@ -78,16 +82,26 @@ def transcribe(
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="The X-Request-Id of an answer.")], json: Json = False
+    request_id: Annotated[str, typer.Argument(help="The X-Request-Id of an answer.")],
+    text: Annotated[
+        str | None, typer.Option(help="What was asked, or was said in the recording; default: as it was captured.")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Walk back from an answer to model, verdict, run, recipe, snapshot and label batches."""
+    """Walk back from an answer to model, verdict, run, recipe, snapshot, label batches and nearest training rows."""
     from pipelines.trace import trace as run
 
-    found = run(request_id)
+    found = run(request_id, text)
     if json:
         output.as_json(found)
+        return
+    rows = found.pop("nearest training rows")
+    output.table(request_id, ("", ""), [(name, value) for name, value in found.items()])
+    if rows is None:
+        output.note("nearest training rows: not known, for the request was not captured; give --text", "dim")
     else:
-        output.table(request_id, ("", ""), [(name, value) for name, value in found.items()])
+        columns = ("likeness", "id", "label batch", "target")
+        output.table("nearest training rows", columns, [[row[name] for name in columns] for row in rows])
 
 
 def mlflow(port: Annotated[int, typer.Option(help="Port of the UI.")] = 5000) -> None:

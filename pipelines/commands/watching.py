@@ -1,9 +1,9 @@
-"""baseline, drift, dashboards export: what is watched of the endpoints."""
+"""baseline, drift, report, notify, dashboards export: what is watched of the endpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ dashboards_app = typer.Typer(help="Dashboard and alerts of the endpoints' metric
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (baseline, drift):
+    for command in (baseline, drift, report, notify):
         app.command()(command)
 
 
@@ -59,6 +59,62 @@ def drift(json: Json = False) -> None:
     output.table("", ("task", "version", "windows", "signal", "divergence", "threshold", "psi", ""), rows)
     if not found:
         output.note("nothing was watched yet: hotline baseline LINE, then hotline serve", "dim")
+
+
+def report(
+    version: Annotated[str, typer.Argument(help="LINE@VERSION, after.")],
+    against: Annotated[str, typer.Option(help="LINE@VERSION, before.")],
+    task: Annotated[str | None, typer.Option("--task", help="One task; default: every one that both know.")] = None,
+    price_per_hour: Annotated[float | None, typer.Option(min=0, help="Of the machine; cost is in its money.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Before and after: throughput, response time, time-outs, accuracy and cost of two versions, as measured."""
+    from hotline import settings
+    from pipelines import before_after
+    from pipelines.before_after_page import write
+
+    found = before_after.report(settings.load(), version, against, task, price_per_hour)
+    if html:
+        write(html, found)
+    if json:
+        output.as_json([each.as_dict() for each in found])
+        return
+    for each in found:
+        rows = [
+            (line.name, line.unit, line.before, line.after, _percent(line.change), line.judged) for line in each.lines
+        ]
+        output.table(each.task, ("", "", each.before, each.after, "change", ""), rows)
+        for note in each.notes:
+            output.note(f"  {note}", "dim")
+    if html:
+        output.note(f"page: {html}", "dim")
+
+
+def notify(json: Json = False) -> None:
+    """Send a test message to every webhook of the site, and say who took it."""
+    from hotline import notices, policy, settings
+    from hotline.errors import HotlineError, UnavailableError
+
+    site = policy.load(settings.load().workspace)
+    notice = notices.Notice(event="test", site=site.site, said="hotline notify")
+    found: list[dict[str, Any]] = []
+    for number, webhook in enumerate(site.webhooks, start=1):
+        try:
+            notices.send(webhook, notice)
+            found.append({"webhook": number, "kind": webhook.kind, "taken": True, "why": None})
+        except HotlineError as error:
+            found.append({"webhook": number, "kind": webhook.kind, "taken": False, "why": " ".join(str(error).split())})
+    if json:
+        output.as_json(found)
+    else:
+        output.table("", ("", "kind", "taken", "why"), [tuple(each.values()) for each in found])
+    if not all(each["taken"] for each in found):
+        raise typer.Exit(UnavailableError.exit_code)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:+.1%}"
 
 
 def _said(signal: SignalState) -> str:

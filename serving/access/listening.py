@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
+import socket
 import ssl
-from typing import TYPE_CHECKING
 
 from hotline import policy
-from hotline.errors import InputError, PolicyError
+from hotline.errors import InputError, PolicyError, UnavailableError
 from hotline.settings import Settings
 from serving.access.register import Register
-
-if TYPE_CHECKING:
-    from serving.listener import Address
 
 log = logging.getLogger("hotline.serving")
 
@@ -39,11 +37,21 @@ def check(settings: Settings) -> None:
         log.warning("keys and calls cross the network unencrypted, unless a gateway in front of this speaks TLS")
 
 
-def address(settings: Settings) -> Address:
-    """Where the ingress listens, and with which certificate."""
-    from serving.listener import Address
-
-    return Address(settings.host, settings.port, settings.certificate, settings.certificate_key)
+def check_port(host: str, port: int) -> None:
+    """Raises UnavailableError unless this machine can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            raise UnavailableError(
+                f"port {port} is in use" if taken else f"cannot listen on {host}:{port}",
+                where=f"{host}:{port}",
+                found="another program listens there" if taken else error.strerror or error,
+                next=f"HOTLINE_PORT={port + 1} hotline serve",
+            ) from error
 
 
 def is_here(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,31 @@ from typing import Generic, TypeVar
 
 Call = TypeVar("Call")
 Reply = TypeVar("Reply")
+
+LIVE_SECONDS = 5.0
+"""After an urgent call others are expected for so long."""
+HELD_UP = 1.5
+"""Meanwhile a batch that is not urgent takes at most so many times as long as an urgent call alone."""
+FORGETS = 0.97
+"""Of a batch's weight in what is known of the pace, so much is left after the next one."""
+
+
+class Pace:
+    """How long batches take, learnt from those that were computed: a line over their padded size."""
+
+    def __init__(self) -> None:
+        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)  # of weights, sizes, seconds, sizes squared, sizes by seconds
+
+    def learn(self, size: float, seconds: float) -> None:
+        seen = (1.0, size, seconds, size * size, size * seconds)
+        self._sums = tuple(FORGETS * old + new for old, new in zip(self._sums, seen, strict=True))  # type: ignore[assignment]
+
+    def seconds(self, size: float) -> float:
+        """Least squares; proportional to the size while all batches were of one size."""
+        weight, x, y, xx, xy = self._sums
+        spread = weight * xx - x * x
+        slope = max(0.0, (weight * xy - x * y) / spread) if spread > 1e-6 * xx * weight else y / x if x else 0.0
+        return max(0.0, (y - slope * x) / weight if weight else 0.0) + slope * size
 
 
 @dataclass(eq=False, frozen=True)
@@ -24,7 +50,7 @@ class Batcher(Generic[Call, Reply]):
 
     A call that finds nothing at work does not wait. Of the calls that wait, the oldest urgent one leads the next batch,
     or the oldest where none is urgent, so none waits for ever; those nearest to it in size join while they fit, so that
-    little is padded.
+    little is padded. While urgent calls come, what is not urgent goes in batches that hardly hold one up.
     """
 
     def __init__(
@@ -39,12 +65,15 @@ class Batcher(Generic[Call, Reply]):
         self._waiting: list[_Waiting[Call, Reply]] = []
         self._thread = ThreadPoolExecutor(1, "batches")
         self._working: asyncio.Task[None] | None = None
+        self._pace, self._urgent_size, self._live_until = Pace(), 0.0, 0.0
 
     async def answer(self, call: Call) -> Reply:
         """The call's reply. Raises what `work` raises for its batch; a caller who gives up is not computed for."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting[Call, Reply](call, self._size(call), loop.create_future())
         self._waiting.append(waiting)
+        if self._is_urgent(call):
+            self._urgent_size, self._live_until = waiting.size, time.monotonic() + LIVE_SECONDS
         if self._working is None or self._working.done():
             self._working = loop.create_task(self._work_off())
         return await waiting.reply
@@ -52,10 +81,11 @@ class Batcher(Generic[Call, Reply]):
     async def _work_off(self) -> None:
         await asyncio.sleep(0)  # calls that came in one go begin together
         while batch := self._next():
-            calls = [each.call for each in batch]
+            calls, begun = [each.call for each in batch], time.perf_counter()
             computing = asyncio.get_running_loop().run_in_executor(self._thread, self._work, calls)
             await asyncio.wait([computing])
             error = computing.exception()
+            self._pace.learn(len(batch) * max(each.size for each in batch), time.perf_counter() - begun)
             awaited = [(number, each.reply) for number, each in enumerate(batch) if not each.reply.done()]
             for number, reply in awaited:
                 if error:
@@ -66,15 +96,25 @@ class Batcher(Generic[Call, Reply]):
     def _next(self) -> list[_Waiting[Call, Reply]]:
         """The batch to compute now, taken out of those that wait."""
         self._waiting = [each for each in self._waiting if not each.reply.done()]
-        urgent = [each for each in self._waiting if self._is_urgent(each.call)] or self._waiting
-        if not urgent:
+        urgent = [each for each in self._waiting if self._is_urgent(each.call)]
+        eligible = urgent or self._waiting
+        if not eligible:
             return []
-        leader = urgent[0]
+        fits = self._fits if urgent else self._fits_between
+        leader = eligible[0]
         batch, largest = [leader], leader.size
-        for each in sorted(urgent, key=lambda other: abs(other.size - leader.size)):
-            if each is not leader and self._fits(len(batch) + 1, max(largest, each.size)):
+        for each in sorted(eligible[1:], key=lambda other: abs(other.size - leader.size)):
+            if fits(len(batch) + 1, max(largest, each.size)):
                 batch.append(each)
                 largest = max(largest, each.size)
         taken = set(map(id, batch))
         self._waiting = [each for each in self._waiting if id(each) not in taken]
         return batch
+
+    def _fits_between(self, calls: int, largest: float) -> bool:
+        """Whether a batch that is not urgent would hold up no urgent call that may come meanwhile."""
+        if time.monotonic() < self._live_until:
+            held_up, alone = self._pace.seconds(calls * largest), self._pace.seconds(self._urgent_size)
+            if held_up > HELD_UP * alone:
+                return False
+        return self._fits(calls, largest)

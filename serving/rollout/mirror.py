@@ -17,6 +17,7 @@ from hotline.errors import HotlineError
 from hotline.rollout import Rollout
 from hotline.task import Input
 from hotline.tasks import TASKS
+from hotline.wishes import NOTHING
 from serving.rollout.callers import CALLER
 from serving.rollout.counts import WORST, Key, Pair
 from serving.rollout.distance import distance, shown
@@ -84,7 +85,7 @@ class Mirror:
         await asyncio.sleep(random.uniform(0, LATER_SECONDS))
         begun = time.perf_counter()
         try:
-            replied = await board.told(other, "answer", self._rollout.slow_seconds * 2, question)
+            replied = await board.told(other, "answer", self._rollout.slow_seconds * 2, question, NOTHING, False)
         except (HotlineError, RayError) as error:
             self.failed(other, error)
             return

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hotline import notices
 from hotline.chain import Chain
 from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
@@ -15,7 +16,7 @@ from serving import warrant
 from serving.rollout import differences
 from serving.rollout.counts import Key, Pair
 from serving.rollout.falls import Falls
-from serving.routes import RouteMap
+from serving.routes import Route, RouteMap
 from serving.warrant import Warrant
 
 log = logging.getLogger("hotline.serving")
@@ -42,7 +43,7 @@ class Watching:
         for task, stage in known.trials.items():
             reason = self._falls.breach(stage.route.app, counts)
             if reason:
-                self._falls.fall(stage.route, stage.kind, reason, known.routes.get(task))
+                self._fall(stage.route, stage.kind, reason, known.routes.get(task))
                 self.lost.add(stage.route.app)
         found = {route.promotion: self._falls.breach(route.app, counts) for route in known.routes.values()}
         self._breaches = {entry: reason for entry, reason in found.items() if reason}
@@ -57,7 +58,7 @@ class Watching:
             if before is None:
                 continue
             if breach and not self._falls.why(entry):
-                self._falls.fall(found.route(), "champion", breach, before.route())
+                self._fall(found.route(), "champion", breach, before.route())
                 self.lost.add(found.app)
             wanted[task] = before
             name = f"{found.model.line}@{found.model.version}"
@@ -87,6 +88,13 @@ class Watching:
             except HotlineError as error:
                 refused[task] = str(error)
         return found, refused
+
+    def _fall(self, route: Route, stage: str, reason: str, instead: Route | None) -> None:
+        self._falls.fall(route, stage, reason, instead)
+        now = f"{instead.line}@{instead.version} answers" if instead else "nothing answers"
+        named = {"site": self._site.site, "task": route.task, "version": f"{route.line}@{route.version}"}
+        said = f"{reason} ({stage}); {now}"
+        notices.tell(self._site, notices.Notice(event="fell_back", said=said, next="hotline rollback", **named))
 
     def _before(self, chain: Chain, task: str, fallen: Warrant) -> Warrant | None:
         """The verified champion before that one; None when there is none that may answer."""

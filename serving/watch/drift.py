@@ -24,11 +24,13 @@ from hotline.requests import DIGEST_CHARACTERS
 from hotline.tasks import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from serving.routes import Route
 
 log = logging.getLogger("ray.serve")
 
-TOGETHER = 50
+TOGETHER = 250
 """Requests that are counted at a time; fewer wait for WAIT_SECONDS at most."""
 WAIT_SECONDS = 10.0
 MOST_WAITING = 2000
@@ -79,8 +81,8 @@ class State(BaseModel):
 class Drift:
     """Counts what one ingress process sees."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    def __init__(self, state: Path, alarm: Callable[[State, Sequence[str]], None]) -> None:
+        self._state, self._alarm = state, alarm
         self._waiting: dict[str, list[dict[str, Any]]] = {}
         self._routes: dict[str, Route] = {}
         self._references: dict[str, tuple[float, Reference | None]] = {}
@@ -134,6 +136,7 @@ class Drift:
                 state = started(known, version)
             for flagged in add(state, known, seen):
                 log.warning("%s, %s: %s differs from what it was trained on", route.task, version, ", ".join(flagged))
+                self._alarm(state, flagged)
             fresh = path.with_suffix(".new")
             fresh.write_text(state.model_dump_json(), encoding="utf-8")
             fresh.replace(path)

@@ -9,13 +9,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hotline.drift import dialect_field
 from hotline.errors import UnavailableError
 from hotline.tasks import TASKS
+from serving.rollout.callers import CALLER
 
 if TYPE_CHECKING:
     from serving.routes import Route
     from serving.watch.drift import Drift
     from serving.watch.meters import Meters
+    from serving.watch.traces import Traces
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Request:
     """What is known of the HTTP request that is being answered."""
 
     audio_seconds: float = 0.0
+    dialect: str = ""
+    """Of the last answer in it."""
 
 
 REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
@@ -50,17 +55,19 @@ class Unwatched:
 class Listener(Unwatched):
     """Counts what is asked, said and written, and hands it to the watch over drift."""
 
-    def __init__(self, meters: Meters, drift: Drift) -> None:
-        self._meters, self._drift = meters, drift
+    def __init__(self, meters: Meters, drift: Drift, traces: Traces) -> None:
+        self._meters, self._drift, self._traces = meters, drift, traces
 
     @contextmanager
     def asking(self, route: Route, question: Any) -> Iterator[Asked]:
         """One input that a version is asked; what it says is told to the given object."""
+        task, name = version(route)
         try:
-            yield _Answer(self._meters, self._drift, route, question)
+            with self._traces.asking({"hotline.task": task, "hotline.version": name}):
+                yield _Answer(self._meters, self._drift, route, question)
         except UnavailableError as error:
             if isinstance(error.__cause__, TimeoutError):
-                self._meters("hotline_timeouts_total", *version(route)).inc()
+                self._meters("hotline_timeouts_total", task, name).inc()
             raise
 
     @contextmanager
@@ -75,13 +82,16 @@ class _Answer(Asked):
         self._meters, self._drift, self._route, self._question = meters, drift, route, question
 
     def said(self, said: Mapping[str, Any]) -> None:
-        labels, field = version(self._route), TASKS[self._route.task].audio_field
-        self._meters("hotline_answers_total", *labels, str(said["answer"].get("dialect", ""))).inc()
+        task, labels, request = TASKS[self._route.task], version(self._route), REQUEST.get()
+        dialect = CALLER.get().dialect or str(said["answer"].get(dialect_field(task), ""))
+        self._meters("hotline_answers_total", *labels, dialect).inc()
         self._meters("hotline_answer_confidence", *labels).observe(said["confidence"])
-        if field:
-            seconds = getattr(self._question, field).seconds
+        if request:
+            request.dialect = dialect
+        if task.audio_field:
+            seconds = getattr(self._question, task.audio_field).seconds
             self._meters("hotline_audio_seconds_total", *labels).inc(seconds)
-            if request := REQUEST.get():
+            if request:
                 request.audio_seconds += seconds
         self._drift.note(self._route, self._question, said)
 

@@ -72,18 +72,26 @@ class Minutes:
             lines = [_line(now, seconds, key, counts, past.get(key, {})) for key, counts in totals.items()]
             with (self._folder / f"{now:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
                 file.writelines(line.model_dump_json() + "\n" for line in lines if line)
-        counts = [{"task": task, "version": version, "counts": each} for (task, version), each in totals.items()]
-        fresh = kept.with_suffix(".new")
-        fresh.write_text(json.dumps({"time": now.isoformat(), "counts": counts}), encoding="utf-8")
-        fresh.replace(kept)
+        _keep(self._folder, now, totals)
         last = f"{now - timedelta(days=KEPT_DAYS):%Y-%m-%d}"
         for old in self._folder.glob("????-??-??.jsonl"):
             if old.stem < last:
                 old.unlink()
 
-    def begin(self) -> None:
-        """Counting has begun anew: what the endpoints before this start had counted is written already."""
-        (self._folder / "totals.json").unlink(missing_ok=True)
+
+def begin(state: Path) -> None:
+    """Counting begins anew: what the endpoints before this start had counted is written already."""
+    meters.clear(state)
+    _keep(state / "watch" / "minutes", datetime.now(UTC), {})
+
+
+def _keep(folder: Path, now: datetime, totals: Totals) -> None:
+    """What was counted until now, for the next minute to begin from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = [{"task": task, "version": version, "counts": each} for (task, version), each in totals.items()]
+    fresh = folder / "totals.new"
+    fresh.write_text(json.dumps({"time": now.isoformat(), "counts": counts}), encoding="utf-8")
+    fresh.replace(folder / "totals.json")
 
 
 def read(state: Path, version: str) -> Iterator[Minute]:

@@ -12,6 +12,7 @@ import pytest
 
 from data.synthetic import generate
 from hotline import drift
+from hotline.audio import tone
 from hotline.drift import Reference
 from hotline.errors import InputError
 from hotline.tasks import find
@@ -105,6 +106,25 @@ def test_a_flag_names_what_moved() -> None:
 def test_a_dialect_that_the_reference_never_had_is_counted_as_other() -> None:
     (dialect,) = [signal for signal in reference().signals if signal.name == "dialect"]
     assert dialect.spread(["wuu"])[0].tolist() == [0, 0, 0, 1]
+
+
+def test_what_never_varies_is_not_flagged_by_rounding() -> None:
+    seen = requests(4000, seed=1) | {"confidence": [1.0] * 4000}
+    known = drift.refer(TASK.name, "a" * 64, "b" * 64, seen)
+    assert "confidence" not in alarms(requests(REQUESTS, seed=2) | {"confidence": [1.0] * REQUESTS}, known)
+
+
+def test_what_is_watched_of_recordings_is_their_length_their_words_and_their_dialect() -> None:
+    for name, said in (
+        ("transcription", {"text": "路灯", "dialect": "yue"}),
+        ("dialect_identification", {"label": "yue"}),
+    ):
+        task = find(name)
+        asked = drift.asked_of(task, task.input.model_validate({"audio": tone(2.0)}))
+        assert asked == {"length": 2.0}
+        told = drift.said_of(task, said, 0.5)
+        assert told["dialect"] == "yue"
+        assert told.get("text") == said.get("text")
 
 
 def test_few_rows_are_no_reference() -> None:

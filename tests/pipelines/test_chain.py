@@ -17,8 +17,10 @@ from hotline.ledger import Ledger
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from hotline.tasks import find
+from pipelines import baselines
 from pipelines.predict import predict_table
 from pipelines.trace import trace
+from serving.watch.drift import read_reference, reference_path
 
 TASK = find("ticket_category")
 
@@ -55,12 +57,22 @@ def test_an_answer_is_traced_to_model_verdict_run_recipe_and_label_batches(
 ) -> None:
     monkeypatch.setenv("HOTLINE_WORKSPACE", str(workspace.workspace))
     reply = httpx.post(f"{url}/v1/tasks/{TASK.name}", json={"text": "门口的路灯坏了三天"}, timeout=30)
-    found = trace(reply.headers["x-request-id"])
+    assert trace(reply.headers["x-request-id"])["nearest training rows"] is None
+    found = trace(reply.headers["x-request-id"], "门口的路灯坏了三天")
     assert found["digest"] == champion.digest == reply.headers["x-model-digest"]
     assert found["run"] == champion.run_id
     assert found["snapshot"] == open_snapshot(workspace, TASK).digest
     assert (found["sources"], found["label batches"]) == ("tickets.xlsx", "demo")
     assert requests.parse(reply.headers["x-request-id"]).task == TASK.name
+    assert found["nearest training rows"][0]["likeness"] > 0.2
+
+
+def test_a_champion_has_a_reference_that_serving_tells_drift_by(workspace: Settings, champion: ModelAddress) -> None:
+    made, path = baselines.make(workspace, TASK, champion)
+    assert path == reference_path(workspace.state, TASK.name, champion.digest)
+    assert read_reference(path) == made
+    assert {signal.name for signal in made.signals} == {"text", "length", "answer", "confidence"}
+    assert made.snapshot == open_snapshot(workspace, TASK).digest
 
 
 def test_a_whole_spreadsheet_is_answered_and_no_row_is_lost(url: str, tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from hotline import notices, settings, tasks
 from hotline.errors import RefusedError
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from pipelines import telling
+from pipelines.cli import app
 from training.recipe import load
 
 ADDRESS = ModelAddress(line="tickets", version="3", digest="a" * 64, files={}, run_id="none")
@@ -78,6 +80,13 @@ def test_the_end_of_a_run_is_told_whatever_it_left(
     assert said["event"] == "run_ended"
     assert words in said["said"]
     assert "李女士" not in said["said"]
+
+
+def test_a_test_message_says_who_took_it(here: Settings, told: tuple[str, list[dict[str, Any]]]) -> None:
+    asked = ["--workspace", str(here.workspace), "notify", "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert json.loads(done.stdout)[0]["taken"]
+    assert told[1][0]["event"] == "test"
 
 
 def test_a_site_without_webhooks_or_without_a_policy_tells_nobody(tmp_path: Path, here: Settings) -> None:

@@ -118,7 +118,7 @@ class Site:
             lineage=self.lineages[model.digest], test_snapshot=OTHER, test_rows=OTHER, policy=OTHER, answers=OTHER
         )
         verdict = Verdict(
-            site="test",
+            site=self.ledger.site,
             task=task.name,
             time=NOW,
             profile=profile,
@@ -134,7 +134,13 @@ class Site:
 
     def promote(self, model: ModelAddress, verdict: str, task: Task = TASK) -> Entry:
         record = Promotion(
-            site="test", task=task.name, time=NOW, model=model, verdict=verdict, previous_champion=None, reason="test"
+            site=self.ledger.site,
+            task=task.name,
+            time=NOW,
+            model=model,
+            verdict=verdict,
+            previous_champion=None,
+            reason="test",
         )
         return self.ledger.append(lambda _: record, keys.load(self.settings.keys, "operator"))
 

@@ -21,6 +21,7 @@ from hotline.errors import (
     UnknownName,
 )
 from pipelines.cli import app as command
+from serving import sites
 from serving.access import issue, listening
 from serving.access.quotas import Quotas
 from serving.access.records import Issued
@@ -212,3 +213,16 @@ def test_a_client_says_that_its_key_is_refused(monkeypatch: pytest.MonkeyPatch) 
     error = client._refused(httpx.AsyncClient(base_url="http://127.0.0.1"), answer)
     assert isinstance(error, HotlineError) and "expired" in str(error) and "hl_secret" not in str(error)
     assert client._key() == {"Authorization": "Bearer hl_secret"}
+
+
+def test_sites_of_one_deployment_have_names_ledgers_and_ports_of_their_own(
+    site: Site, site_of: Callable[[str], Site]
+) -> None:
+    other = site_of("production")
+    with pytest.raises(InputError, match="the same name"):
+        sites.apart([site.settings, other.settings])
+    other.policy(site="elsewhere")
+    shared = other.settings.model_copy(update={"ledger_url": site.settings.ledger_url})
+    with pytest.raises(InputError, match="the same ledger"):
+        sites.apart([site.settings, shared])
+    assert [each.port for each in sites.apart([site.settings, other.settings])] == [8000, 8001]

@@ -70,9 +70,14 @@ def certify(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def live(site: Site, tmp_path: Path, free_port: int) -> Iterator[Live]:
-    site.champion(1)
-    site.policy(access="required", capture={"public_key": sealing.create(site.settings.keys), "share": 1.0})
+def live(site: Site, site_of: Callable[[str], Site], tmp_path: Path, free_port: int) -> Iterator[tuple[Live, Live]]:
+    """One deployment of two sites, which have the same version of the same task."""
+    other = site_of("demo")
+    other.policy(site="elsewhere")
+    for each in (site, other):
+        keep = {"public_key": sealing.create(each.settings.keys), "share": 1.0}
+        each.policy(access="required", capture=keep)
+        each.champion(1)
     certificate, private = certify(tmp_path)
     ray = Path(tempfile.mkdtemp(prefix="hl", dir="/tmp"))  # Ray's sockets need a short path
     environment = os.environ | {"HOTLINE_WORKSPACE": str(site.settings.workspace), "RAY_TMPDIR": str(ray)}
@@ -80,13 +85,16 @@ def live(site: Site, tmp_path: Path, free_port: int) -> Iterator[Live]:
     environment |= {"HOTLINE_PORT": str(free_port)}
     said = tmp_path / "said"
     with said.open("w") as out:
-        command = [sys.executable, "-m", "pipelines.cli", "serve"]
+        command = [sys.executable, "-m", "pipelines.cli", "serve", "--also", str(other.settings.workspace)]
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         while process.poll() is None and "Ready after" not in said.read_text():
             time.sleep(0.5)
         assert process.poll() is None, said.read_text()
-        yield Live(site, f"https://127.0.0.1:{free_port}", certificate, ray, said)
+        yield (
+            Live(site, f"https://127.0.0.1:{free_port}", certificate, ray, said),
+            Live(other, f"https://127.0.0.1:{free_port + 1}", certificate, ray, said),
+        )
     finally:
         process.terminate()
         process.wait(120)
@@ -94,8 +102,35 @@ def live(site: Site, tmp_path: Path, free_port: int) -> Iterator[Live]:
 
 
 def test_strangers_stay_out_of_live_endpoints_and_nothing_of_a_call_is_written(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    live: tuple[Live, Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here, there = live
+    sites_stay_apart(here, there)
+    strangers_stay_out(here, monkeypatch)
+
+
+def sites_stay_apart(here: Live, there: Live) -> None:
+    """Keys, routes and captures of one are nothing at the other."""
+    keys = [each.key() for each in (here, there)]
+    for each, own, other in ((here, *keys), (there, *reversed(keys))):
+        with each.http(own) as caller, each.http(other) as stranger:
+            wait_for(lambda: caller.get("/v1/tasks").status_code == 200)
+            assert (
+                stranger.get("/v1/tasks").status_code == stranger.post(TICKETS, json={"text": TEXT}).status_code == 401
+            )
+    with here.http(keys[0]) as caller, there.http(keys[1]) as other:
+        answers = [each.post(TICKETS, json={"text": TEXT}).json() for each in (caller, other)]
+        assert [answer["provenance"]["site"] for answer in answers] == ["test", "elsewhere"]
+        assert answers[0]["provenance"]["verdict"] != answers[1]["provenance"]["verdict"]
+        for answer, own, strange in ((answers[0], caller, other), (answers[1], other, caller)):
+            right = {"id": answer["id"], "answer": {"label": "城乡建设/市政/井盖"}}
+            wait_for(lambda: own.post("/v1/feedback", json=right).status_code == 202)  # noqa: B023
+            assert strange.post("/v1/feedback", json=right).status_code == 404
+    for each, answer in zip((here, there), answers, strict=True):
+        assert [call.id for call in calls.read(each.site.settings)] == [answer["id"]]
+
+
+def strangers_stay_out(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     key = live.key()
     with live.http() as stranger, live.http(key) as caller:
         time.sleep(2)

