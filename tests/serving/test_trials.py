@@ -278,7 +278,7 @@ class Board:
     def __init__(self, known: RouteMap) -> None:
         self.map, self.asked = known, list[str]()
 
-    async def told(self, other: Route, method: str, seconds: float, question: Any) -> dict[str, Any]:
+    async def told(self, other: Route, method: str, seconds: float, *given: Any) -> dict[str, Any]:
         self.asked.append(other.app)
         return said(other)
 
