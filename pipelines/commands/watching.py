@@ -98,7 +98,7 @@ def notify(json: Json = False) -> None:
 
     site = policy.load(settings.load().workspace)
     notice = notices.Notice(event="test", site=site.site, said="hotline notify")
-    found = []
+    found: list[dict[str, object]] = []
     for number, webhook in enumerate(site.webhooks, start=1):
         try:
             notices.send(webhook, notice)
