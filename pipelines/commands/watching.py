@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,7 +98,7 @@ def notify(json: Json = False) -> None:
 
     site = policy.load(settings.load().workspace)
     notice = notices.Notice(event="test", site=site.site, said="hotline notify")
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for number, webhook in enumerate(site.webhooks, start=1):
         try:
             notices.send(webhook, notice)
