@@ -186,16 +186,21 @@ def _start_ray(names: Sequence[str]) -> list[Any]:
     from serving import routes
     from serving.loading import QUIET
 
-    ray.init(
-        address="local",
-        namespace=routes.NAMESPACE,
-        num_cpus=LOGICAL_CPUS,
-        num_gpus=0,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            address="local",
+            namespace=routes.NAMESPACE,
+            num_cpus=LOGICAL_CPUS,
+            num_gpus=0,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except Exception as error:
+        if "timed out" not in str(error):  # what a busy machine makes of it has no type of its own
+            raise
+        raise TimeoutError(str(error)) from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     tables = [routes.create(name) for name in names]  # their processes come up beside those of Ray Serve
     serve.start(proxy_location="Disabled", logging_config=QUIET)

@@ -47,6 +47,19 @@ def test_without_a_champion_nothing_starts(site: Site, refusal: Callable[[Site],
     assert "hotline promote" in str(error)
 
 
+def test_where_ray_comes_up_too_slowly_that_is_said_without_a_traceback(
+    site: Site, refusal: Callable[[Site], HotlineError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    site.champion(1)
+    monkeypatch.setattr("ray.init", slow)
+    monkeypatch.setattr("serving.run._stop_ray", lambda _: None)  # this process may serve other tests
+    error = refusal(site)
+    assert isinstance(error, UnavailableError) and "hotline serve, again" in str(error)
+
+
 def test_a_port_in_use_is_refused_with_a_free_one_to_try(site: Site) -> None:
     site.champion(1)
     with socket.socket() as other:
