@@ -56,15 +56,16 @@ def test_an_answer_is_traced_to_model_verdict_run_recipe_and_label_batches(
     workspace: Settings, champion: ModelAddress, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOTLINE_WORKSPACE", str(workspace.workspace))
-    reply = httpx.post(f"{url}/v1/tasks/{TASK.name}", json={"text": "门口的路灯坏了三天"}, timeout=30)
+    learnt = open_snapshot(workspace, TASK).rows("train").inputs[0].model_dump()["text"]
+    reply = httpx.post(f"{url}/v1/tasks/{TASK.name}", json={"text": learnt}, timeout=30)
     assert trace(reply.headers["x-request-id"])["nearest training rows"] is None
-    found = trace(reply.headers["x-request-id"], "门口的路灯坏了三天")
+    found = trace(reply.headers["x-request-id"], learnt)
     assert found["digest"] == champion.digest == reply.headers["x-model-digest"]
     assert found["run"] == champion.run_id
     assert found["snapshot"] == open_snapshot(workspace, TASK).digest
     assert (found["sources"], found["label batches"]) == ("tickets.xlsx", "demo")
     assert requests.parse(reply.headers["x-request-id"]).task == TASK.name
-    assert found["nearest training rows"][0]["likeness"] > 0.2
+    assert found["nearest training rows"][0]["likeness"] == pytest.approx(1, abs=1e-3)
 
 
 def test_a_champion_has_a_reference_that_serving_tells_drift_by(workspace: Settings, champion: ModelAddress) -> None:

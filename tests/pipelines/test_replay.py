@@ -61,6 +61,7 @@ def test_the_page_shows_the_pairs_to_its_owner_only(here: Settings, candidate: M
 def test_calls_without_answers_need_a_champion(here: Settings, candidate: ModelAddress, tmp_path: Path) -> None:
     (here.state / "ledger.db").unlink(missing_ok=True)
     here.ledger_head.unlink(missing_ok=True)
+    here.followed_head.unlink(missing_ok=True)
     with pytest.raises(RefusedError, match="no champion"):
         replay(TASK, candidate, calls(tmp_path / "a.jsonl", {"text": "路灯坏了"}))
 
