@@ -31,7 +31,8 @@ test: setup  ## unit and chain tests, under 15 minutes on 2 cores
 	@python -m pytest -m "not slow"
 
 test-slow: setup  ## the long tests, under 60 minutes
-	@python -m pytest -m slow
+	@python -m pytest -m "slow and not alone"
+	@python -m pytest -m alone
 
 # Debian's package, for the tests that compare our error counts and significance tests with NIST's; they are skipped without it.
 sctk:  ## install NIST's sclite and sc_stats (Debian, Ubuntu; needs root)

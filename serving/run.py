@@ -139,10 +139,15 @@ def start(
 
 def _start_all(every: Sequence[Settings], controllers: Sequence[Controller], server: Server | None) -> None:
     """Ray, then a site after the other; all of it ends again when one of them does not come up."""
+    import ray
     from ray.exceptions import RayError
 
     from serving.listener import Address
 
+    if ray.is_initialized():
+        if server:
+            server.stop()
+        raise UnavailableError("this process serves already", where=sites.LOGS, next="stop it, then hotline serve")
     try:
         tables = _start_ray([controller.site for controller in controllers])
         for each, controller, table in zip(every, controllers, tables, strict=True):

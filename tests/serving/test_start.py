@@ -54,6 +54,7 @@ def test_where_ray_comes_up_too_slowly_that_is_said_without_a_traceback(
         raise Exception("The current node timed out during startup.")  # as Ray does
 
     site.champion(1)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", slow)
     monkeypatch.setattr("serving.run._stop_ray", lambda _: None)  # this process may serve other tests
     error = refusal(site)
