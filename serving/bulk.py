@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -17,7 +16,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +30,7 @@ from hotline.task import Task
 from serving import batches, switchboard
 from serving.admission import URGENT
 from serving.bodies import Body
+from serving.locks import locked
 from serving.strict import read_json
 from serving.switchboard import Switchboard
 
@@ -136,7 +136,7 @@ class Jobs:
         while True:
             await asyncio.sleep(0.2)
             for name in self._open():
-                with _locked(self._place(name) / "lock") as mine:
+                with locked(self._place(name) / "lock") as mine:
                     if mine:
                         self._current = name
                         await self._work_on(name)
@@ -224,15 +224,3 @@ def _drop_torn(path: Path) -> None:
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether this process may work on it; the lock ends with the process."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True

@@ -7,7 +7,6 @@ only. Files are one a day, and are deleted after KEPT_DAYS.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from serving.locks import locked
 from serving.watch import meters
 from serving.watch.meters import SECONDS
 
@@ -59,7 +59,7 @@ class Minutes:
     def write(self) -> None:
         """A line for every version that did something since the last time anybody wrote; nothing while another does."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self._folder / "lock") as mine:
+        with locked(self._folder / "lock") as mine:
             if mine:
                 self._write(datetime.now(UTC))
 
@@ -148,14 +148,3 @@ def _line(now: datetime, seconds: float, key: tuple[str, str], counts: dict[str,
     return Minute(
         minute=now.isoformat(timespec="seconds"), seconds=seconds, task=key[0], version=key[1], buckets=buckets, **sums
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
