@@ -1,6 +1,6 @@
 """Serving, measured in one run: speech in batches, the gateway, many clients, and the writer beside a peer.
 
-    python bench/serve.py [--part speech|writer|triton] [--workspace workspace] [--repeats 3] [--threads 1]
+    python bench/serve.py [--part speech|recogniser|writer|triton] [--workspace workspace] [--repeats 3] [--threads 1]
 
 Part `speech` starts the endpoints of a workspace's champions (`make demo` leaves one): clips of its test split one by
 one, `--concurrency` at a time, and by the bare model in this process, fed perfect batches; tickets one by one, over
@@ -8,6 +8,9 @@ HTTP and by the replica's own work (prepare, forward, decode, plain values); tic
 are of runs that take turns, p50, p95 and p99 of single calls, memory of all processes, the client's too. `asr_batching`
 and `asr_of_bare` are ratios of clips a second, `gateway_p50_ms` is what HTTP and Ray add to a ticket's median,
 `cost_of_64_clients` the processor time of a call among 64 clients by that of a call alone.
+
+Part `recogniser`: the same three ways for clips of 1.5 to 5 seconds and a recogniser of random weights that is as large
+as Whisper base: `whisper_batching` and `whisper_of_bare`.
 
 Part `writer`: a Qwen3 of random weights in 32 bits over Ray Serve, and the same checkpoint behind `transformers serve`
 with continuous batching in a process of its own; streams of chat completions, prompts of 30 to 300 characters, drawn at
@@ -25,10 +28,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import serve_recogniser
 import serve_speech
 import serve_triton
 import serve_writer
@@ -37,7 +42,7 @@ from rich.table import Table
 
 from serving.replica import Options
 
-PARTS = ("speech", "writer", "triton")
+PARTS = ("speech", "recogniser", "writer", "triton")
 FIGURES = (
     "asr_batching",
     "asr_of_bare",
@@ -54,13 +59,27 @@ def speech_part(arguments: argparse.Namespace, console: Console) -> dict[str, An
     found, figures = serve_speech.run(
         serve_speech.Plan(arguments.workspace, arguments.clips, arguments.concurrency, arguments.repeats, options)
     )
+    _tell(found, console)
+    return dict(figures)
+
+
+def recogniser_part(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The table and figures of a recogniser of random weights."""
+    options = Options(threads=arguments.threads)
+    found, figures = serve_recogniser.run(
+        serve_recogniser.Plan(arguments.clips, arguments.concurrency, arguments.repeats, options)
+    )
+    _tell(found, console)
+    return dict(figures)
+
+
+def _tell(found: Mapping[str, serve_speech.Run], console: Console) -> None:
     table = Table("way", "rows/s", "p50, ms", "p95, ms", "p99, ms", "CPU ms a row")
     for name, one in found.items():
         at = (f"{1000 * float(np.quantile(one.calls, q)):.1f}" for q in (0.5, 0.95, 0.99))
         work = f"{1000 * one.processor_seconds / one.rows:.2f}" if one.processor_seconds else ""
         table.add_row(name, f"{one.rows / one.seconds:.1f}", *at, work)
     console.print(table)
-    return dict(figures)
 
 
 def writer_part(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -125,6 +144,8 @@ def main() -> None:
     console, figures = Console(), dict[str, Any](dict.fromkeys(FIGURES))
     if "speech" in (arguments.part or PARTS):
         figures |= speech_part(arguments, console)
+    if "recogniser" in (arguments.part or PARTS):
+        figures |= recogniser_part(arguments, console)
     if "writer" in (arguments.part or PARTS):
         figures |= writer_part(arguments, console)
     if "triton" in (arguments.part or PARTS):

@@ -26,6 +26,8 @@ from serving.switchboard import DEADLINE_SECONDS, Switchboard
 
 STRETCHES_AT_ONCE = 16
 """Of one recording; the others wait, so that short calls get between them."""
+QUICK_BYTES, PCM = 128 * 1024, b"\x01\x00"
+"""Samples as they are, of some seconds, are read before a thread would have begun."""
 LARGE_BYTES = 1024**2
 LARGE_AT_ONCE = 4
 """Files over LARGE_BYTES that are worked on at once: hours of sound are hundreds of MiB when they are decoded."""
@@ -60,7 +62,7 @@ class Recordings:
     def __init__(self, site: SitePolicy, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self._limits = audio_files.Limits(seconds=site.limits.audio_seconds, bytes=site.limits.audio_bytes)
-        self._written = partial(text.present, policy=site.text)
+        self._written, self._as_is = partial(text.present, policy=site.text), site.text == text.AS_IS
         self._large, self._writing = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Lock()
         self._written("一")  # its rules are loaded now, not at the first call
 
@@ -80,11 +82,16 @@ class Recordings:
     @asynccontextmanager
     async def opened(self, content: bytes) -> AsyncIterator[Recording]:
         """The recording, decoded and cut. Raises InputError for what is no recording, and TooLarge."""
+        if len(content) <= QUICK_BYTES and content[:4] == b"RIFF" and content[20:22] == PCM:
+            yield _read(content, self._limits)
+            return
         async with self._large if len(content) > LARGE_BYTES else nullcontext():
             yield await asyncio.to_thread(_read, content, self._limits)
 
     async def in_writing(self, make: Callable[[Written], Result]) -> Result:
         """What `make` makes with the site's way of writing."""
+        if self._as_is:
+            return make(self._written)
         async with self._writing:  # the libraries that write are not all thread-safe
             return await asyncio.to_thread(make, self._written)
 
