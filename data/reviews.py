@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from data.duplicates import bare
 from data.wordings import Leaf, Writer, leaves, phone, wordings
 from hotline import labels
 
@@ -34,6 +35,8 @@ SENTENCES = (35, 40, 25)
 CALLERS = ("辱骂", "歧视", "自伤", "隐私")
 REPEATED_CALLERS = 0.2
 INVALID = 0.01
+SHINGLE, SHORT, ALIKE = 5, 40, 0.6
+"""Characters of a shingle; shingles of a short text at most; their Jaccard similarity from which two are alike."""
 
 
 def held(options: Sequence[Any], split: str) -> list[Any]:
@@ -67,6 +70,26 @@ def violations() -> tuple[Violation, ...]:
     )
 
 
+class Apart:
+    """Remembers short texts, of which a few characters more or less make another one, by their side of the split."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[tuple[frozenset[str], str]]] = {}
+
+    def fits(self, text: str, split: str) -> bool:
+        """Whether no text of another side is nearly the same; then it is remembered."""
+        clean = bare(text)
+        own = frozenset(clean[at : at + SHINGLE] for at in range(max(1, len(clean) - SHINGLE + 1)))
+        if len(own) > SHORT:
+            return True
+        others = (each for part in own for each in self._seen.get(part, ()))
+        if any(side != split and len(own & other) > ALIKE * len(own | other) for other, side in others):
+            return False
+        for part in own:
+            self._seen.setdefault(part, []).append((own, split))
+        return True
+
+
 def generate(rows: int, seed: int) -> list[dict[str, str]]:
     """`rows` contents by column name, the same for the same seed."""
     return list(_rows(rows, random.Random(seed)))
@@ -74,6 +97,7 @@ def generate(rows: int, seed: int) -> list[dict[str, str]]:
 
 def _rows(rows: int, draw: random.Random) -> Iterator[dict[str, str]]:
     writer, regions, channels = Writer(draw, contents()["slots"]), wordings()["regions"], wordings()["channels"]
+    apart = Apart()
     callers: dict[str, list[tuple[str, str]]] = {split: [] for split in SHARES}
     for number in range(rows):
         split = draw.choices(list(SHARES), list(SHARES.values()))[0]
@@ -85,6 +109,8 @@ def _rows(rows: int, draw: random.Random) -> Iterator[dict[str, str]]:
             caller = draw.choice(known)
         channel = draw.choices(list(channels), list(channels.values()))[0]
         path, text = _content(writer, split, caller[1], channel)
+        while not apart.fits(text, split):
+            path, text = _content(writer, split, caller[1], channel)
         if draw.random() < INVALID:
             path, text = draw.choice(((path, ""), (("待定", ""), text)))
         said = (f"NR{number:07d}", *caller, channel, text, *path, split)
