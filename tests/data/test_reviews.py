@@ -59,3 +59,11 @@ def test_some_rows_are_invalid() -> None:
 def test_the_table_has_every_row(tmp_path: Path) -> None:
     reviews.write_csv(tmp_path / "r.csv", 50, 5)
     assert read_table(tmp_path / "r.csv", reviews.COLUMNS).to_dict("records") == reviews.generate(50, 5)
+
+
+def test_texts_of_two_sides_are_never_nearly_the_same() -> None:
+    apart = reviews.Apart()
+    assert apart.fits("啊啊啊啊啊啊。", "train")
+    assert apart.fits("啊啊啊啊啊啊啊", "train")
+    assert not apart.fits("啊啊啊啊啊啊啊啊", "test")
+    assert apart.fits("路灯坏了三天没人修", "test")
