@@ -138,7 +138,7 @@ async def _reviewed(switchboard: Switchboard, ours: Call, texts: Sequence[str]) 
     known = (await switchboard.abilities(ours.route)).labels
     if not known:
         raise InputError(
-            "this version tells no probabilities of labels", where="body.model", found=ours.route.line, next="/docs"
+            "this version tells no probabilities of labels", where="body.model", found=ours.route.line, next="see /docs"
         )
     tree, places = LabelTree.of(known), asyncio.Semaphore(ROWS_AT_ONCE)
 
