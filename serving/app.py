@@ -19,7 +19,7 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import batches, chat, decisions, forms, guard, jobs, pages, transcriptions, unserved
+from serving import batches, chat, decisions, forms, guard, jobs, moderations, pages, transcriptions, unserved
 from serving.access import rights
 from serving.access.door import Door
 from serving.admission import Admission
@@ -116,6 +116,7 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     _add_unknown_task(app)
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
+    moderations.add(app, switchboard, site.limits)
     jobs.add(app, bulk)
     feedback.add(app, site, captured.Store(state / captured.FILE))
     unserved.add(app)

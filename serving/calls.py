@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -90,26 +90,43 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
 
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
+    tasks = [task for task in TASKS.values() if task.family == family]
+    with answering_one_of(request, switchboard, model, tasks, family) as ours:
+        yield ours
+
+
+@contextmanager
+def answering_one_of(
+    request: Request, switchboard: Switchboard, model: str | None, tasks: Sequence[Task], kind: str
+) -> Iterator[Call]:
+    """The same for a served version of one of these tasks; without a name for the only one. `kind` says what they are.
+
+    Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
+    """
+    own = [task.name for task in tasks]
     with switchboard.call() as known:
         seen = CALLER.get().routes(known)
-        served = [route for route in seen.values() if TASKS[route.task].family == family]
-        found = [route for route in served if model in names(route)]
-        if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
-            raise _unserved(model, known)
+        served = [route for route in seen.values() if route.task in own]
+        found = [route for route in served if model is None or model in names(route)]
+        missing = own[0] if model is None and own else model
+        if missing and (known.number == 0 or (missing in own and not found)):
+            raise _unserved(missing, known)
         if len(found) != 1:
             listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
             raise UnknownName(
-                "several tasks are answered by that model" if found else "no such model answers here",
+                _several(model) if found else "no such model answers here",
                 where="body.model",
-                found=model[:MAX_NAME_CHARACTERS],
-                expected=f"one of {', '.join(dict.fromkeys(listed))}"
-                if listed
-                else f"a served {family}: there is none",
+                found="nothing" if model is None else model[:MAX_NAME_CHARACTERS],
+                expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {kind}: there is none",
                 next="GET /v1/models",
             )
         rights.check_task(request.scope, found[0].task)
         with switchboard.load.of(found[0].task):
             yield _named(request, found[0])
+
+
+def _several(model: str | None) -> str:
+    return "several tasks are answered by that model" if model else "several models answer this: name one"
 
 
 def names(route: Route) -> tuple[str, str, str]:

@@ -10,7 +10,6 @@ from hotline.errors import UnknownName
 
 NEEDED = {
     "/v1/embeddings": ("a task of a family `embedder`, which turns a text into a vector", "embeddings"),
-    "/v1/moderations": ("a task that finds what must not be published", "moderations"),
 }
 
 

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, top_k_accuracy_score
+from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from hotline.label_scores import hierarchical_f1, level_accuracy, micro_f1, top_k_accuracy
+from hotline.label_scores import (
+    hierarchical_f1,
+    level_accuracy,
+    micro_f1,
+    over_flagging,
+    top_k_accuracy,
+    violation_recall,
+)
 from hotline.task import Answer, Target
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -78,3 +85,27 @@ def test_hierarchical_f1_counts_levels_in_common() -> None:
     assert of(hierarchical_f1, ("a/b/c", "a/b/d"), ("a", "b")) == pytest.approx(2 * 2 / (3 + 3 + 1 + 1))
     assert of(hierarchical_f1, ("a/b", "a/b/c")) == pytest.approx(2 * 2 / 5)
     assert of(hierarchical_f1, ("a/b/c", "a/b/c")) == 1
+
+
+@few
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("正常", "正常/咨询", "辱骂/脏话", "广告")), *[st.sampled_from(("正常", "广告"))]),
+        max_size=20,
+    )
+)
+def test_flagging_is_a_decision_of_two_sides_whichever_the_label(rows: list[tuple[str, str]]) -> None:
+    truth, said = (
+        [not label.startswith("正常") for label in column] for column in ([a for a, _ in rows], [b for _, b in rows])
+    )
+    for score, positive, expected in ((violation_recall, True, 1), (over_flagging, False, 0)):
+        if positive in truth:
+            recall = recall_score(truth, said, pos_label=positive)
+            assert of(score(("正常",)), *rows) == pytest.approx(recall if expected else 1 - recall)
+        elif rows:
+            assert math.isnan(of(score(("正常",)), *rows))
+
+
+def test_a_label_that_only_begins_like_a_harmless_one_is_flagged() -> None:
+    assert of(violation_recall(("正常",)), ("辱骂", "正常化")) == 1
+    assert of(over_flagging(("正常",)), ("正常/咨询", "正常化")) == 1
