@@ -15,7 +15,7 @@ from ray.serve.schema import LoggingConfig
 from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.settings import Settings
-from serving import applications, replica
+from serving import applications, deployments
 from serving.replica import Options
 from serving.warrant import Warrant
 
@@ -65,7 +65,7 @@ class Loading:
         targets = [*ingress]
         for found in warrants:
             if failures[found.app] is None:
-                deployed = replica.application(self._settings, found, self._options, self._policy.limits.queue)
+                deployed = deployments.application(self._settings, found, self._options, self._policy.limits.queue)
                 targets.append(RunTarget(deployed, found.app, None, QUIET))
         longer = self._policy.upstream.start_seconds if self._policy.upstream else 0.0
         reasons = applications.run(targets, table, LOAD_SECONDS + longer) if targets else {}

@@ -26,7 +26,6 @@ from serving.engines import engine, threads
 from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
-from serving.warrant import Warrant
 from serving.watch.computing import Computing
 
 log = logging.getLogger("ray.serve")
@@ -49,6 +48,8 @@ class Options(BaseModel):
     cache_bytes: int = 1024**3
     """Keys and values of the texts that a writer writes at once."""
     threads: int = 1
+    copies: dict[str, tuple[int, int]] = {}
+    """Fewest and most replicas of a version, by task, as its load asks for; one where nothing is named."""
     ongoing: int = 128
     """Calls that a replica takes at once; more wait in the ingress, up to the policy's queue."""
     drain_seconds: float = 30.0
@@ -222,30 +223,3 @@ def no_answer(task: Task) -> NoAnswer:
 def _table(settings: Settings) -> Any:
     """The route table of the workspace's site."""
     return routes.find(policy.load(settings.workspace).site)
-
-
-def application(settings: Settings, found: Warrant, options: Options, queue: int) -> Any:
-    """The Ray Serve application of one version; `queue` calls may wait for it."""
-    deployment: Any = serve.deployment(
-        _class_of(found),
-        name="Replica",
-        num_replicas=1,
-        max_ongoing_requests=options.ongoing,
-        max_queued_requests=queue,
-        max_constructor_retry_count=1,
-        graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=options.drain_seconds,
-        health_check_period_s=HEALTH_SECONDS,
-        ray_actor_options={"num_cpus": 0},
-    )
-    return deployment.bind(settings, found.champion.record.task, found.champion.entry.seq, options)
-
-
-def _class_of(found: Warrant) -> type[Replica]:
-    """Writers write for many callers at once, in an engine of their own; the one within a cascade, too."""
-    family = found.verdict.evidence.lineage.family or tasks.find(found.champion.record.task).family
-    if family not in ("writer", "cascade"):
-        return Replica
-    from serving import cascades, writing
-
-    return writing.WriterReplica if family == "writer" else cascades.CascadeReplica

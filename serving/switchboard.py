@@ -109,9 +109,17 @@ class Switchboard:
         return self._abilities[route.app]
 
     async def told(self, route: Route, method: str, seconds: float, *given: Any) -> Any:
-        """What the version's method gives back. Raises UnavailableError when it does not come within `seconds`."""
+        """What the version's method gives back. Raises UnavailableError when it does not come within `seconds`.
+
+        When the replica dies with the call, it goes once more to another one, or to the one in its place.
+        """
+        ask = getattr(self._handle(route), method).remote
         with _reaching(route):
-            return await asyncio.wait_for(getattr(self._handle(route), method).remote(*given), seconds)
+            async with asyncio.timeout(seconds):
+                try:
+                    return await ask(*given)
+                except (RayActorError, ReplicaUnavailableError):
+                    return await ask(*given)
 
     async def stream(self, route: Route, method: str, question: Any) -> AsyncGenerator[Any]:
         """What the version's method yields, as it does. Raises the error that it yields, and UnavailableError when

@@ -31,6 +31,10 @@ def serve(
     triton_backend: Annotated[
         Literal["python", "onnxruntime"], typer.Option(help="What that server runs graphs with.")
     ] = "python",
+    replicas: Annotated[
+        list[str] | None, typer.Option(help="TASK=2, or TASK=1-4 as its load asks for; default: one of each version.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each replica.")] = 1,
     also: Annotated[
         list[Path] | None, typer.Option(help="The workspace of a further site, served on the next port.")
     ] = None,
@@ -41,7 +45,7 @@ def serve(
     from serving.run import serve_forever
 
     here = settings.load()
-    chosen = options(here, engine or (), triton, triton_repository, triton_backend)
+    chosen = options(here, engine or (), triton, triton_repository, triton_backend, replicas or (), threads)
     others = [settings.load(each) for each in also or ()]
     serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen, others)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hotline.errors import InputError
 from hotline.settings import Settings
@@ -21,10 +22,16 @@ def options(
     address: str | None,
     repository: Path | None,
     backend: Literal["python", "onnxruntime"],
+    copies: Sequence[str] = (),
+    threads: int = 1,
 ) -> Options:
-    """What replicas may use. Raises InputError for engines that do not exist or fit, and for half a Triton server."""
+    """What replicas may use, and how many there are.
+
+    Raises InputError for engines that do not exist or fit, for half a Triton server, and for no number of copies.
+    """
     from serving.replica import Options
 
+    using: dict[str, Any] = {"threads": threads, "copies": dict(map(_counted, copies))}
     engines = dict(map(_parsed, named))
     if (address is None) != (repository is None):
         raise InputError(
@@ -33,7 +40,7 @@ def options(
             expected="--triton HOST:PORT --triton-repository FOLDER, or neither: then one is started here",
         )
     if address is None or repository is None:
-        return Options(engines=engines)
+        return Options(engines=engines, **using)
     packages = settings.triton / "packages"
     place = TritonPlace(
         address=address,
@@ -41,7 +48,18 @@ def options(
         backend=backend,
         packages=packages if packages.is_dir() else None,
     )
-    return Options(engines=engines, triton=place)
+    return Options(engines=engines, triton=place, **using)
+
+
+def _counted(named: str) -> tuple[str, tuple[int, int]]:
+    task, _, counts = named.partition("=")
+    found = re.fullmatch(r"([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?", counts)
+    fewest, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if fewest > most:
+        raise InputError(
+            "this is no number of replicas", where="--replicas", found=named, expected=f"{task}=2, or {task}=1-4"
+        )
+    return find(task).name, (fewest, most)
 
 
 def _parsed(named: str) -> tuple[str, EngineName]:

@@ -6,13 +6,17 @@ MLflow's server is stopped all the while.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 import ray
 import torch
@@ -24,6 +28,7 @@ from hotline.labels import LabelTree
 from hotline.ledger import Entry
 from hotline.records import ModelAddress, Trial
 from hotline.tasks import find
+from serving.replica import Options
 from serving.run import Running, start
 
 if TYPE_CHECKING:
@@ -103,7 +108,7 @@ def live(own: Site) -> Iterator[Running]:
         port = int(probe.getsockname()[1])
     if ray.is_initialized():
         pytest.skip("other endpoints are up in this process: pytest -m alone")
-    running = start(own.settings, port)
+    running = start(own.settings, port, Options(copies={TASK.name: (2, 2)}))
     yield running
     running.stop()
 
@@ -212,3 +217,34 @@ def test_where_two_versions_do_not_fit_the_old_one_ends_first(http: httpx.Client
     eventually(lambda: listed(http, TITLES.name)["served"])
     assert listed(http, TITLES.name)["provenance"]["digest"] == model.digest
     assert not [stage for stage in live.controller.map.warm if stage.route.task == TITLES.name]
+
+
+def test_where_the_next_version_is_corrupt_the_old_one_comes_back(http: httpx.Client, own: Site) -> None:
+    before = listed(http, TITLES.name)["provenance"]["digest"]
+    model = own.writer(3)
+    path = next((own.settings.verified / model.digest).rglob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    own.promote(model, own.judge(model, task=TITLES).hash, TITLES)
+    eventually(
+        lambda: "bytes are not those that were judged" in http.get("/readyz").json()["unserved"].get(TITLES.name, "")
+    )
+    eventually(lambda: listed(http, TITLES.name)["served"])
+    assert listed(http, TITLES.name)["provenance"]["digest"] == before
+    assert http.post("/v1/tasks/ticket_summary", json={"text": "您好，东街的路灯三天没人管。"}).status_code == 200
+
+
+def replicas(digest: str) -> list[int]:
+    """Processes of that version."""
+    name = f"ServeReplica:{TASK.name}-{digest[:12]}"
+    return [each.pid for each in psutil.process_iter(["cmdline"]) if name in " ".join(each.info["cmdline"] or ())]
+
+
+def test_no_call_fails_when_one_of_two_replicas_is_killed(http: httpx.Client) -> None:
+    digest = listed(http)["provenance"]["digest"]
+    eventually(lambda: len(replicas(digest)) == 2)
+    with ThreadPoolExecutor(8) as callers:
+        calls = [callers.submit(ask, http, f"killed-{number}") for number in range(400)]
+        time.sleep(0.2)
+        os.kill(replicas(digest)[0], signal.SIGKILL)
+        assert {call.result()["provenance"]["digest"] for call in calls} == {digest}
+    eventually(lambda: len(replicas(digest)) == 2)
