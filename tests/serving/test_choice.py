@@ -13,6 +13,8 @@ from serving.engines.choice import options
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "site.yaml").touch()
     return load(tmp_path)
 
 
