@@ -97,19 +97,19 @@ class Writer:
     def _compose(self, leaf: Leaf, style: str, channel: str) -> str:
         voice = self.words["styles"][style]
         own = style == "cantonese" and self.draw.random() < OWN_PHRASE
-        core = self._rendered(self.fill(self.draw.choice(leaf.cantonese if own else leaf.phrases)), style)
-        place = self._rendered(self._slot("place"), "plain" if style == "sichuan" else style)
-        when = self._rendered(self._slot("time"), style)
+        core = self.rendered(self.fill(self.draw.choice(leaf.cantonese if own else leaf.phrases)), style)
+        place = self.rendered(self._slot("place"), "plain" if style == "sichuan" else style)
+        when = self.rendered(self._slot("time"), style)
         parts = self._ordered(place, when, core)
         if self.draw.random() < RESOLVED_BEFORE:
-            parts = self._rendered(self._resolved(leaf), style) + parts
+            parts = self.rendered(self._resolved(leaf), style) + parts
         if self.draw.random() < (0.2 if style == "brief" else 0.5):
-            parts += "，" + self._rendered(self.fill(self.draw.choice(self.words["details"][leaf.path[0]])), style)
+            parts += "，" + self.rendered(self.fill(self.draw.choice(self.words["details"][leaf.path[0]])), style)
         ends = [
             self.fill(self.draw.choice(voice[name])) for name in ("feeling", "request") if self.draw.random() < 0.55
         ]
         if self.draw.random() < (0.04 if channel == "电话" else 0.12):
-            ends.append(self._rendered(self.fill(self.draw.choice(self.words["contact"])), style))
+            ends.append(self.rendered(self.fill(self.draw.choice(self.words["contact"])), style))
         opening = self.fill(self.draw.choice(voice["opening"])) if channel in ("电话", "网站") else ""
         filler = self.draw.choice(self.words["fillers"]) if channel == "电话" and self.draw.random() < 0.25 else ""
         whole = opening + filler + parts + "。" + "".join(ends)
@@ -130,7 +130,7 @@ class Writer:
         aside = self.fill(self.draw.choice(other.phrases)).split("，")[0]
         return self.fill(self.draw.choice(self.words["resolved"]).replace("<other>", aside))
 
-    def _rendered(self, text: str, style: str) -> str:
+    def rendered(self, text: str, style: str) -> str:
         """The text in the region's words; Cantonese also in its script."""
         if style == "sichuan":
             table = self.words["sichuan"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -97,16 +97,7 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
         if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
             raise _unserved(model, known)
         if len(found) != 1:
-            listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
-            raise UnknownName(
-                "several tasks are answered by that model" if found else "no such model answers here",
-                where="body.model",
-                found=model[:MAX_NAME_CHARACTERS],
-                expected=f"one of {', '.join(dict.fromkeys(listed))}"
-                if listed
-                else f"a served {family}: there is none",
-                next="GET /v1/models",
-            )
+            raise _not_one(model, family, found, served, seen.values())
         rights.check_task(request.scope, found[0].task)
         with switchboard.load.of(found[0].task):
             yield _named(request, found[0])
@@ -115,6 +106,23 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
 def names(route: Route) -> tuple[str, str, str]:
     """What callers may call a version: its line, `line@version`, its task."""
     return route.line, f"{route.line}@{route.version}", route.task
+
+
+def _not_one(
+    model: str, family: str, found: Sequence[Route], served: Sequence[Route], seen: Iterable[Route]
+) -> UnknownName:
+    """Why that name is not one served version of that family, and which names are."""
+    others = {TASKS[route.task].family for route in seen if model in names(route)}
+    others |= {TASKS[model].family} if model in TASKS else set()
+    unknown = f"that model is a {others.pop()}" if others - {family} else "no such model answers here"
+    listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
+    return UnknownName(
+        "several tasks are answered by that model" if found else unknown,
+        where="body.model",
+        found=model[:MAX_NAME_CHARACTERS],
+        expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {family}: there is none",
+        next="GET /v1/models",
+    )
 
 
 def _named(request: Request, route: Route) -> Call:

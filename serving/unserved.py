@@ -9,7 +9,6 @@ from fastapi import FastAPI, Response
 from hotline.errors import UnknownName
 
 NEEDED = {
-    "/v1/embeddings": ("a task of a family `embedder`, which turns a text into a vector", "embeddings"),
     "/v1/moderations": ("a task that finds what must not be published", "moderations"),
 }
 

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from hotline.errors import UnknownName
 from hotline.task import Task
 from hotline.tasks.knowledge.article_answer import ARTICLE_ANSWER
+from hotline.tasks.knowledge.faq_match import FAQ_MATCH
 from hotline.tasks.speech.dialect_identification import DIALECT_IDENTIFICATION
 from hotline.tasks.speech.transcription import TRANSCRIPTION
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
 from hotline.tasks.tickets.ticket_summary import TICKET_SUMMARY
 
 TASKS: Mapping[str, Task] = {
-    task.name: task for task in (TRANSCRIPTION, DIALECT_IDENTIFICATION, TICKET_CATEGORY, TICKET_SUMMARY, ARTICLE_ANSWER)
+    task.name: task
+    for task in (
+        TRANSCRIPTION,
+        DIALECT_IDENTIFICATION,
+        TICKET_CATEGORY,
+        TICKET_SUMMARY,
+        ARTICLE_ANSWER,
+        FAQ_MATCH,
+    )
 }
 
 
