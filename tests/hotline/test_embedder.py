@@ -40,9 +40,8 @@ def entry(label: str) -> Target:
 
 
 def corpus() -> tuple[list[Input], list[Target]]:
-    pairs = [
-        (f"{opening}{phrase}", leaf) for leaf, said in SAID.items() for phrase in said for opening in ("", "请问", "你好")
-    ]
+    openings = ("", "请问", "你好")
+    pairs = [(opening + phrase, leaf) for leaf, said in SAID.items() for phrase in said for opening in openings]
     return [question(text) for text, _ in pairs], [entry(leaf) for _, leaf in pairs]
 
 

@@ -53,8 +53,8 @@ FAQ_MATCH = Task(
             Bar("accuracy", not_worse_than_champion_by=0.05, slice="region"),
         ),
         "demo": (
-            Bar("accuracy", at_least=0.70),
-            Bar("refusal_f1", at_least=0.60),
+            Bar("accuracy", at_least=0.75),
+            Bar("refusal_f1", at_least=0.75),
             Bar("accuracy", not_worse_than_champion_by=0.03),
         ),
     },
