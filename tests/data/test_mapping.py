@@ -16,6 +16,7 @@ Write = Callable[[str], mappings.Mapping]
 SHIPPED = sorted((Path(mappings.__file__).parent / "mappings").glob("*.yaml"))
 TASK_OF = {
     "article_answers": "article_answer",
+    "questions": "faq_match",
     "teddycup_titles": "ticket_summary",
     "ticket_titles": "ticket_summary",
 }
