@@ -1,8 +1,9 @@
 """Family `embedder`: question and entry go through one encoder, and the nearest entry is the answer.
 
 The entries are the leaves of the label tree, each by its own text, so that a new entry can be put in without training.
-Vectors have length 1; a score is their cosine times a learnt scale. The leaf `labels.NONE` has no vector: it scores like
-an entry at a learnt cosine, which the others have to reach. Legend: B texts, D dimensions, E entries of a batch, L leaves.
+Vectors have length 1; a score is their cosine times a learnt scale. The leaf `labels.NONE` has no vector: it scores
+like an entry at a learnt cosine, which the others have to reach.
+Legend: B texts, D dimensions, E entries of a batch, L leaves.
 """
 
 from __future__ import annotations
