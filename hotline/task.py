@@ -221,10 +221,8 @@ class Task:
     @property
     def label_field(self) -> str | None:
         """The target field that holds a path of the label tree, or None for tasks without one."""
-        for name, info in self.target.model_fields.items():
-            if any(isinstance(mark, FromTree) for mark in info.metadata):
-                return name
-        return None
+        fields = self.target.model_fields.items()
+        return next((name for name, info in fields if any(isinstance(m, FromTree) for m in info.metadata)), None)
 
     def row(self, id: str, input: Mapping[str, Any], target: Mapping[str, Any], provenance: Mapping[str, Any]) -> Row:
         """A typed row. Raises pydantic's ValidationError, whose locations name input, target or provenance."""

@@ -1,4 +1,4 @@
-"""The demo: generated tickets, telephone calls and questions through the whole chain, to real answers over HTTP.
+"""The demo: generated tickets and telephone calls through the whole chain, to real answers over HTTP.
 
 It runs what a person would run (`dvc repro`, promote, serve), so a second run reuses what is up to date.
 """
@@ -44,22 +44,16 @@ def run(folder: Path, rows: int, hours: float, port: int, as_json: bool) -> None
     say = _printer(as_json)
     with Usage() as usage:
         here = _workspace(folder, say)
-        say.step(
-            "1/6", "tickets, telephone calls and questions are generated, imported, de-identified, split (dvc repro)"
-        )
+        say.step("1/6", "tickets and telephone calls are generated, imported, de-identified, split (dvc repro)")
         demo_tickets.make_source(here, rows)
-        demo_speech.make_source(here, hours, say.write)
         demo_questions.make_source(here)
-        tables = (f"corpus@{task.name}" for task in (demo_tickets.TASK, demo_questions.TASK))
-        _repro(here, *tables, f"recordings@{demo_speech.TASK.name}")
+        demo_speech.make_source(here, hours, say.write)
+        _repro(here, f"corpus@{demo_tickets.TASK.name}", f"recordings@{demo_speech.TASK.name}")
         corpora = {"tickets": demo_tickets.corpus(here, say.write), "speech": demo_speech.corpus(here, say.write)}
-        say.step(
-            "2/6",
-            "three models are trained: tickets and questions by one process, speech by DeepSpeed over 2 CPU ranks",
-        )
-        _repro(here, "train@tickets", "train@faq_match", "train@speech")
+        say.step("2/6", "two models are trained: tickets by one process, speech by DeepSpeed over 2 CPU ranks")
+        _repro(here, "train@tickets", "train@speech")
         say.step("3/6", "the gate judges them, and what passed is promoted")
-        _repro(here, "judge@tickets", "judge@faq_match", "judge@speech", "judge@dialects")
+        _repro(here, "judge@tickets", "judge@speech", "judge@dialects")
         verdicts = {name: _verdict(here, line, task, say) for name, line, task in _JUDGED}
         for name, line, task in _JUDGED:
             _promote(here, line, task, verdicts[name], say)
@@ -70,15 +64,12 @@ def run(folder: Path, rows: int, hours: float, port: int, as_json: bool) -> None
         scores = {
             "tickets": demo_tickets.honesty(here, verdicts["tickets"], say.write),
             "speech": demo_speech.honesty(here, verdicts["speech"], verdicts["dialects"], say.write),
-            "questions": demo_questions.figures(verdicts["questions"], say.write),
         }
         say.step("6/6", "served by Ray Serve, asked over HTTP")
         running = start(here, port)
         try:
             heard = demo_speech.ask(here, running.url, say.write)
             answers = demo_tickets.ask(here, running.url, say.write)
-            if verdicts["questions"].outcome == "passed":
-                demo_questions.ask(running.url, say.write)
         finally:
             running.stop()
         page = demo_report.write(here, REPORT, corpora, verdicts, scores, heard, answers)
@@ -104,7 +95,6 @@ _JUDGED = (
     ("tickets", demo_tickets.GOOD, demo_tickets.TASK.name),
     ("speech", demo_speech.LINE, demo_speech.TASK.name),
     ("dialects", demo_speech.LINE, demo_speech.DIALECTS.name),
-    ("questions", demo_questions.LINE, demo_questions.TASK.name),
 )
 """What the demo promotes: its name, line and task."""
 
@@ -172,6 +162,7 @@ def _farewell(here: Settings, figures: dict[str, Any], page: Path, say: Printer)
     say.write(f"  the endpoints again:  make serve      → http://127.0.0.1:{here.port}/docs (OpenAPI page)")
     say.write(f"  a recording of yours: hotline --workspace {place} transcribe FILE.wav")
     say.write("  runs and registry:    make mlflow     → http://127.0.0.1:5000")
+    say.write("  questions and FAQ:    dvc repro judge@faq_match in the workspace, hotline promote faq_match")
     say.write(f"  an answer's origin:   hotline --workspace {place} trace REQUEST_ID")
     say.write(f"  both candidates:      hotline --workspace {place} compare {demo_tickets.GOOD} {demo_tickets.WEAK}")
     say.write(f"  quarantined rows:     {place}/data/quarantine, contract report: {place}/data/reports")
