@@ -85,8 +85,7 @@ def loaded(here: Settings, task: Task) -> tuple[Any, Any]:
     ledger = Ledger(here.ledger_url, policy.load(here.workspace).site, policy.load_signers(here.workspace))
     champion = ledger.read().champion(task.name)
     assert champion, f"no champion for {task.name}: make demo"
-    family = families.find(task.family)
-    return family, family.load(here.verified / champion.record.model.digest, task)
+    return families.load(here.verified / champion.record.model.digest, task)
 
 
 def perfect(inputs: Sequence[Any], options: Options) -> list[list[Any]]:

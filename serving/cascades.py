@@ -16,6 +16,10 @@ from serving.writing import engine, written
 class CascadeReplica(Replica):
     """Answers one task with both parts of one version: a sure answer never waits for one that is being written."""
 
+    def _threads(self, options: Options) -> int:
+        """One for the classifier: the engine's thread has the rest."""
+        return 1
+
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         super()._start(settings, task, entry, options)
         self._engine = engine(self._model.large, options)

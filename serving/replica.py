@@ -6,6 +6,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
-from serving.engines import engine
+from serving.engines import engine, threads
 from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
 from serving.verified import check_declaration, private_copy, verify
@@ -66,6 +68,9 @@ class Asked(NamedTuple):
     wish: Wish
     urgent: bool = True
 
+    def size(self) -> float:
+        return families.size(self.question)
+
 
 class Replica:
     """Answers one task with one version."""
@@ -73,8 +78,10 @@ class Replica:
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
         self, settings: Settings, task: str, entry: int, options: Options
     ) -> None:
+        self._thread = threads.one(self._threads(options))
         try:
-            self._start(settings, tasks.find(task), entry, options)
+            starting = partial(self._start, settings, tasks.find(task), entry, options)
+            await asyncio.get_running_loop().run_in_executor(self._thread, starting)
         except Exception as error:
             reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
             await _table(settings).refuse.remote(serve.get_replica_context().app_name, reason)
@@ -82,10 +89,11 @@ class Replica:
         if options.engines.get(task, "in process") != "in process":
             self._watching = asyncio.create_task(self._watch())
 
-    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
-        import torch
+    def _threads(self, options: Options) -> int:
+        """What the thread computes with that loads the model and answers batches: no other one does."""
+        return options.threads
 
-        torch.set_num_threads(options.threads)
+    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         self._task = task
         self._warrant = verify(settings, task, entry)
         self._settings, name = settings, options.engines.get(task.name, "in process")
@@ -98,10 +106,8 @@ class Replica:
             self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
         self._warm_up(options)
-        recordings = options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})
-        self._batches = Batcher(
-            self._counted, lambda call: families.size(call.question), recordings.fits, lambda call: call.urgent
-        )
+        fits = (options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})).fits
+        self._batches = Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -199,8 +205,7 @@ def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
         "answer": answer.target.model_dump(mode="json"),
         "confidence": answer.confidence,
         "alternatives": [
-            {"answer": target.model_dump(mode="json"), "confidence": confidence}
-            for target, confidence in answer.alternatives
+            {"answer": other.model_dump(mode="json"), "confidence": p} for other, p in answer.alternatives
         ],
     }
 

@@ -31,7 +31,7 @@ def engine(model: Any, options: Options) -> Continuous:
     from serving.engines.continuous import Bounds, Continuous
 
     bounds = Bounds(rows=options.batch_rows, waiting=options.waiting, cache_bytes=options.cache_bytes)
-    return Continuous(model, bounds)
+    return Continuous(model, bounds, options.threads)
 
 
 async def written(engine: Continuous | UpstreamEngine, model: Any, question: Input) -> tuple[list[int], float]:
@@ -52,6 +52,10 @@ class WriterReplica(Replica):
     """Answers one task, and chats, with one version."""
 
     _engine: Continuous | UpstreamEngine
+
+    def _threads(self, options: Options) -> int:
+        """One, which loads and warms up: the engine's thread has the rest."""
+        return 1
 
     def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
         super()._start(settings, task, entry, options)

@@ -27,20 +27,20 @@ def renew(settings: Settings, task: Task, address: ModelAddress) -> tuple[ModelA
     """
     client = registry.connect(settings.tracking_uri)
     source = registry.fetch(client, address, settings.verified)
-    family: Any
-    family, model = families.load(source, task)
+    lineage = Lineage.model_validate_json((source / LINEAGE_FILE).read_text(encoding="utf-8"))
+    answered = families.by(task, lineage.family)
+    family: Any = families.find(answered.family)
     name = f"{address.line}@{address.version}"
     if not hasattr(family, "with_entries"):
         raise InputError(f"{name} has no entries apart from its weights", expected="a version of an embedder")
     if graphs.GRAPH_FILE in address.files:
         raise InputError(f"{name} is a graph, which holds its entries", next="name the version it came from")
-    tree = open_snapshot(settings, task).tree
+    model, tree = family.load(source, answered), open_snapshot(settings, task).tree
     new, gone = _apart(model.tree, tree)
     if not new and not gone:
         raise InputError(
             f"{name} has the entries of the current snapshot already", next=f"hotline import {task.corpus_name}"
         )
-    lineage = Lineage.model_validate_json((source / LINEAGE_FILE).read_text(encoding="utf-8"))
     made = lineage.model_copy(
         update={"converted": Conversion(source=address.digest, name=name, to="entries", exporter={})}
     )

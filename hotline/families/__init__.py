@@ -125,13 +125,18 @@ def _refuse_unknown(name: str) -> None:
 def load(folder: Path, task: Task) -> tuple[Family, Any]:
     """A version's files as the family loads them that its lineage names; the task's own where it names none.
 
+    For answering alone: where it is judged and where it is served, its layers multiply in the same way (packing.py).
     Raises IntegrityError when it was made for another declaration.
     """
     path = folder / LINEAGE_FILE
     named = Lineage.model_validate_json(path.read_text(encoding="utf-8")).family if path.is_file() else None
     answered = by(task, named)
     family = find(answered.family)
-    return family, family.load(folder, answered)
+    from hotline.families import packing
+
+    model = family.load(folder, answered)
+    packing.pack(model)
+    return family, model
 
 
 def size(given: Input) -> float:

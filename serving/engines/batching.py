@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -59,11 +59,15 @@ class Batcher(Generic[Call, Reply]):
         size: Callable[[Call], float],
         fits: Callable[[int, float], bool],
         is_urgent: Callable[[Call], bool] = lambda _: True,
+        thread: Executor | None = None,
     ) -> None:
-        """`fits` says whether so many calls, the largest of that size, are one batch; one call alone always is."""
+        """`fits` says whether so many calls, the largest of that size, are one batch; one call alone always is.
+
+        `thread` does the work, where it has done other work on the same model; else one of the batcher's own.
+        """
         self._work, self._size, self._fits, self._is_urgent = work, size, fits, is_urgent
         self._waiting: list[_Waiting[Call, Reply]] = []
-        self._thread = ThreadPoolExecutor(1, "batches")
+        self._thread = thread or ThreadPoolExecutor(1, "batches")
         self._working: asyncio.Task[None] | None = None
         self._pace, self._urgent_size, self._live_until = Pace(), 0.0, 0.0
 

@@ -82,7 +82,8 @@ class Row:
 class Continuous:
     """The engine of one writer. Everything that touches the model happens in its own thread."""
 
-    def __init__(self, writer: Any, bounds: Bounds) -> None:
+    def __init__(self, writer: Any, bounds: Bounds, threads: int | None = None) -> None:
+        """It computes with `threads`, or with as many as who makes it."""
         self._writer, self._chat, self._bounds = writer, writer.chat, bounds
         config = writer.model.config
         number = next(writer.model.parameters()).element_size()
@@ -91,7 +92,7 @@ class Continuous:
         self._rows: list[Row] = []
         self._waiting: deque[Row] = deque()
         self._news = threading.Condition()
-        self._stopping, self._threads = False, torch.get_num_threads()
+        self._stopping, self._threads = False, threads or torch.get_num_threads()
         self.stepped: Callable[[int, float], None] = lambda rows, seconds: None
         """Told after every step how many answers were in it, and how long it took."""
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
@@ -147,7 +148,7 @@ class Continuous:
             self._news.notify()
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # of this thread: others have a number of their own
+        torch.set_num_threads(self._threads)  # of this thread alone (threads.py)
         while self._wait():
             try:
                 with torch.inference_mode():

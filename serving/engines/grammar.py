@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from hotline.families.chat import Chat
 from serving.engines.json_tokens import JsonTokens, Place
 
 COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+KEPT = 32
+"""Schemas that stay compiled, those asked for last."""
 LOOK_EVERY = 32
 """Tokens between two looks at how far the end is."""
 SLACK = 64
@@ -44,6 +46,7 @@ class Vocabulary:
             raise InputError("this version's tokenizer knows no grammars", expected="a fast tokenizer (tokenizer.json)")
         self.tokenizer: LLTokenizer = from_tokenizer(chat.tokenizer, size, eos_token=list(chat.ends))
         self.size = size
+        self._compiled = lru_cache(KEPT)(self._compile)
 
     @cached_property
     def tokens(self) -> JsonTokens:
@@ -52,15 +55,20 @@ class Vocabulary:
 
     def grammar(self, schema: Mapping[str, Any], where: str) -> Grammar:
         """What that schema allows. Raises InputError that names the part of the schema which cannot be held to."""
-        matcher = self._matcher(schema)
-        if not matcher.is_error():
-            fill_next_token_bitmask(matcher, allocate_token_bitmask(1, self.size))  # some patterns fail only here
+        matcher = self._compiled(json.dumps(schema))
         if matcher.is_error():
             raise self._refused(schema, where, matcher.get_error())
         return Grammar(self, matcher)
 
-    def _matcher(self, schema: Mapping[str, Any]) -> LLMatcher:
-        written = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=COMPACT)
+    def _compile(self, schema: str) -> LLMatcher:
+        """Where every answer under this schema begins; an application asks with one schema again and again."""
+        matcher = self._matcher(schema)
+        if not matcher.is_error():
+            fill_next_token_bitmask(matcher, allocate_token_bitmask(1, self.size))  # some patterns fail only here
+        return matcher
+
+    def _matcher(self, schema: str) -> LLMatcher:
+        written = LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
         return LLMatcher(self.tokenizer, written, log_level=0)
 
     def _refused(self, schema: Mapping[str, Any], where: str, found: str) -> InputError:
@@ -69,7 +77,7 @@ class Vocabulary:
         for place, part in list(_parts(schema, ()))[1:LOOKED_AT]:
             if time.monotonic() > give_up:
                 break
-            matcher = self._matcher({**shared, **part})
+            matcher = self._matcher(json.dumps({**shared, **part}))
             if matcher.is_error():
                 where, found = ".".join((where, *place)), matcher.get_error()
                 break

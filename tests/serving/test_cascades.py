@@ -15,6 +15,7 @@ from hotline.families import cascade
 from hotline.tasks import find
 from hotline.wishes import Wish
 from serving.cascades import CascadeReplica
+from serving.engines import threads
 from serving.replica import Options, plain
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def replica(site: Site, model: ModelAddress, options: Options) -> Any:
     verdict = site.judge(model)
     entry = site.promote(model, verdict.hash)
     made: Any = CascadeReplica.__new__(CascadeReplica)
+    made._thread = threads.one(1)
     made._start(site.settings, TASK, entry.seq, options)
     return made
 

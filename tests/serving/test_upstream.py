@@ -21,6 +21,7 @@ from hotline.families import generation
 from hotline.policy import Upstream
 from hotline.tasks import find
 from serving.chat_request import ChatRequest
+from serving.engines import threads
 from serving.engines.launched import Server
 from serving.engines.plans import Penalties, Plan
 from serving.engines.upstream import UpstreamEngine
@@ -96,6 +97,7 @@ def replica(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     model = site.writer(1)
     entry = site.promote(model, site.judge(model, task=TITLES).hash, TITLES)
     made: Any = WriterReplica.__new__(WriterReplica)
+    made._thread = threads.one(1)
     made._start(site.settings, TITLES, entry.seq, Options())
     yield made
     made.__del__()
