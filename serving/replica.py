@@ -194,8 +194,7 @@ def _lengthened(example: Input, task: Task) -> list[Input]:
 
 
 def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
-    """An answer as JSON values: `answer`, `confidence`, `alternatives`, `answered_by` of a version made of several,
-    and `words`, `tokens` and `vector` where wished for."""
+    """An answer as JSON values; `answered_by` of a version made of several, and what was wished for beside it."""
     wished: dict[str, Any] = {"words": [word.model_dump() for word in answer.words]} if wish.words else {}
     wished |= {"tokens": list(answer.tokens)} if wish.tokens else {}
     wished |= {"vector": answer.vector.model_dump()} if wish.vector and answer.vector else {}
