@@ -77,7 +77,7 @@ class Drafter:
         draft.provenance = {"source": file, "label_batch": file, **self.defaults, **self.mapping.constants}
         for name, sources in self.mapping.columns.items():
             if name != f"input.{self.task.audio_field}":
-                self._fill(draft, name, [cells[source] for source in sources])
+                self._fill(draft, name, [self._meant(draft, source, cells[source]) for source in sources])
         spans = self._deidentify(draft)
         if sound:
             self._hear(draft, sound)
@@ -85,6 +85,13 @@ class Drafter:
         if not draft.reasons:
             self._type(draft, spans, sound.audio if sound else None)
         return draft
+
+    def _meant(self, draft: Draft, column: str, cell: str) -> str:
+        """What the cell stands for."""
+        known = self.mapping.values.get(column)
+        if known is not None and cell not in known:
+            draft.reasons.append(f"{column}: found {_shown(cell)}, expected one of {', '.join(known)}")
+        return cell if known is None else known.get(cell, "")
 
     def _hear(self, draft: Draft, sound: Sound) -> None:
         """What a clip says about its row: its digest, its call, and the language of its dialect."""

@@ -40,6 +40,8 @@ class Mapping(BaseModel):
 
     columns: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]]
     """Several columns are joined: by a newline in `input`, as the levels of a path in a label."""
+    values: dict[str, dict[str, str]] = {}
+    """What the cells of a column stand for, such as {label: {"0": 正常}}; any other cell quarantines its row."""
     constants: dict[str, str] = {}
     """Provenance that is the same for every row."""
     labels: Literal["from rows"] | TreeFile = "from rows"
@@ -108,6 +110,7 @@ class Mapping(BaseModel):
             for key in self.constants
             if f"provenance.{key}" in self.columns
         ]
+        wrong += [f"values.{key}: no column of this mapping" for key in set(self.values) - set(self.named_columns())]
         wrong += [f"columns.{key}: missing" for key in _required_fields(task) if key not in self.columns]
         if wrong:
             raise InputError(

@@ -58,8 +58,9 @@ def wordings() -> dict[str, Any]:
 class Writer:
     """Fills phrases: alternatives first, then slots, which may hold alternatives again."""
 
-    def __init__(self, draw: random.Random) -> None:
-        self.draw, self.words = draw, wordings()
+    def __init__(self, draw: random.Random, more: Mapping[str, Any] | None = None) -> None:
+        """`more` are lists of words beside those of the demo."""
+        self.draw, self.words = draw, wordings() | dict(more or {})
         self.numbers: Mapping[str, Callable[[], str]] = {
             "n": lambda: str(draw.randint(2, 30)),
             "number": lambda: str(draw.randint(1, 199)),

@@ -1,4 +1,4 @@
-"""Scores of labels beside accuracy and macro-F1: the first k answers, levels of a tree, several labels at once.
+"""Scores of labels beside accuracy and macro-F1: the first k answers, levels of a tree, several labels, flagging.
 
 Additive statistics (hotline.scores). Legend: n rows.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hotline import labels
-from hotline.scores import Array, Score, hits, label_of, mean
+from hotline.scores import Array, Score, Statistics, hits, label_of, mean
 from hotline.task import Answer, Target
 
 
@@ -65,6 +65,28 @@ def level_accuracy(depth: int) -> Score:
         return np.column_stack([np.logical_and(right, counted), counted]).astype(np.float64).reshape(-1, 2)
 
     return Score(f"level{depth}_accuracy", statistics, mean, bounded=True)
+
+
+def violation_recall(harmless: Sequence[str]) -> Score:
+    """How often a row is flagged, of those whose label is not under `harmless`; with whichever violation."""
+    return Score("violation_recall", _flagged(harmless, violations=True), mean, bounded=True)
+
+
+def over_flagging(harmless: Sequence[str]) -> Score:
+    """How often a row is flagged although its label is under `harmless`."""
+    statistics = _flagged(harmless, violations=False)
+    return Score("over_flagging", statistics, mean, higher_is_better=False, bounded=True)
+
+
+def _flagged(harmless: Sequence[str], violations: bool) -> Statistics:
+    """Per row: whether it is one that counts and is flagged, and whether it counts."""
+
+    def statistics(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+        counted = [labels.lies_under(label_of(target), harmless) != violations for target in targets]
+        flagged = [not labels.lies_under(label_of(answer.target), harmless) for answer in answers]
+        return np.column_stack([np.logical_and(flagged, counted), counted]).astype(np.float64).reshape(-1, 2)
+
+    return statistics
 
 
 def _shared_levels(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:

@@ -32,6 +32,11 @@ def level(path: str, depth: int) -> str:
     return SEPARATOR.join(path.split(SEPARATOR)[:depth])
 
 
+def lies_under(path: str, branches: Iterable[str]) -> bool:
+    """Whether a path is one of these branches or lies in one."""
+    return any(path == branch or path.startswith(branch + SEPARATOR) for branch in branches)
+
+
 @dataclass(frozen=True)
 class LabelTree:
     """The leaves, sorted; the index of a leaf is its class number."""

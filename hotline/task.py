@@ -173,9 +173,13 @@ class Task:
     """Inputs for the OpenAPI page and for warming up; made up, never from a caller."""
     prompt: Prompt | None = None
     """How a writer is asked; every task of that family has one, and others that a writer may answer, too."""
+    harmless: tuple[str, ...] = ()
+    """Leaves or branches of the label tree that flag nothing; with any, the task moderates what people write."""
 
     def __post_init__(self) -> None:
         self._check_prompt()
+        if self.harmless and (self.label_field is None or [*self.input.model_fields] != ["text"]):
+            raise ValueError(f"{self.name}: harmless labels want a label tree, and an input of one `text`")
         unknown = {bar.score for bars in self.bars.values() for bar in bars} | set(self.targets)
         if unknown - set(self.scores):
             raise ValueError(f"{self.name}: bars or targets name scores it does not have: {unknown - set(self.scores)}")
@@ -239,10 +243,7 @@ class Task:
 
     def declaration(self) -> dict[str, Any]:
         """The declaration as data: what is stored with a model and compared when it is loaded."""
-        said = {
-            "task": self.name,
-            "family": self.family,
-            "input": self.input.model_json_schema(),
-            "target": self.target.model_json_schema(),
-        }
+        said: dict[str, Any] = {"task": self.name, "family": self.family}
+        said |= {"input": self.input.model_json_schema(), "target": self.target.model_json_schema()}
+        said |= {"harmless": list(self.harmless)} if self.harmless else {}
         return said | ({"prompt": self.prompt.declaration()} if self.prompt and self.family in ASKED else {})

@@ -19,7 +19,7 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import batches, chat, decisions, embeddings, forms, guard, jobs, pages, transcriptions, unserved
+from serving import batches, chat, decisions, embeddings, forms, guard, jobs, moderations, pages, transcriptions
 from serving.access import rights
 from serving.access.door import Door
 from serving.admission import Admission
@@ -117,9 +117,9 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     _add_unknown_task(app)
     transcriptions.add(app, switchboard, recordings)
     decisions.add(app, switchboard)
+    moderations.add(app, switchboard, site.limits)
     jobs.add(app, bulk)
     feedback.add(app, site, captured.Store(state / captured.FILE))
-    unserved.add(app)
     chat.add(app, switchboard)
     embeddings.add(app, switchboard, site.limits)
     pages.add_listings(app, switchboard)

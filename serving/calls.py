@@ -90,14 +90,29 @@ def answering_model(request: Request, switchboard: Switchboard, model: str, fami
 
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
+    tasks = [task for task in TASKS.values() if task.family == family]
+    with answering_one_of(request, switchboard, model, tasks, family) as ours:
+        yield ours
+
+
+@contextmanager
+def answering_one_of(
+    request: Request, switchboard: Switchboard, model: str | None, tasks: Sequence[Task], kind: str
+) -> Iterator[Call]:
+    """The same for a served version of one of these tasks; without a name for the only one. `kind` says what they are.
+
+    Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
+    """
+    own = [task.name for task in tasks]
     with switchboard.call() as known:
         seen = CALLER.get().routes(known)
-        served = [route for route in seen.values() if TASKS[route.task].family == family]
-        found = [route for route in served if model in names(route)]
-        if known.number == 0 or (model in TASKS and not found and TASKS[model].family == family):
-            raise _unserved(model, known)
+        served = [route for route in seen.values() if route.task in own]
+        found = [route for route in served if model is None or model in names(route)]
+        missing = own[0] if model is None and own else model
+        if missing and (known.number == 0 or (missing in own and not found)):
+            raise _unserved(missing, known)
         if len(found) != 1:
-            raise _not_one(model, family, found, served, seen.values())
+            raise _not_one(model, tasks, kind, found, served, seen.values())
         rights.check_task(request.scope, found[0].task)
         with switchboard.load.of(found[0].task):
             yield _named(request, found[0])
@@ -109,18 +124,25 @@ def names(route: Route) -> tuple[str, str, str]:
 
 
 def _not_one(
-    model: str, family: str, found: Sequence[Route], served: Sequence[Route], seen: Iterable[Route]
+    model: str | None,
+    tasks: Sequence[Task],
+    kind: str,
+    found: Sequence[Route],
+    served: Sequence[Route],
+    seen: Iterable[Route],
 ) -> UnknownName:
-    """Why that name is not one served version of that family, and which names are."""
+    """Why that name is not one served version of one of these tasks, and which names are."""
     others = {TASKS[route.task].family for route in seen if model in names(route)}
-    others |= {TASKS[model].family} if model in TASKS else set()
-    unknown = f"that model is a {others.pop()}" if others - {family} else "no such model answers here"
+    others |= {TASKS[model].family} if model is not None and model in TASKS else set()
+    others -= {task.family for task in tasks}
+    unknown = f"that model is a {others.pop()}" if others else "no such model answers here"
+    several = "several tasks are answered by that model" if model else "several models answer this: name one"
     listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
     return UnknownName(
-        "several tasks are answered by that model" if found else unknown,
+        several if found else unknown,
         where="body.model",
-        found=model[:MAX_NAME_CHARACTERS],
-        expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {family}: there is none",
+        found="nothing" if model is None else model[:MAX_NAME_CHARACTERS],
+        expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {kind}: there is none",
         next="GET /v1/models",
     )
 

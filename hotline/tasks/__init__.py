@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hotline.errors import UnknownName
 from hotline.task import Task
+from hotline.tasks.inspection.review_label import REVIEW_LABEL
 from hotline.tasks.knowledge.article_answer import ARTICLE_ANSWER
 from hotline.tasks.knowledge.faq_match import FAQ_MATCH
 from hotline.tasks.speech.dialect_identification import DIALECT_IDENTIFICATION
@@ -22,6 +23,7 @@ TASKS: Mapping[str, Task] = {
         TICKET_SUMMARY,
         ARTICLE_ANSWER,
         FAQ_MATCH,
+        REVIEW_LABEL,
     )
 }
 

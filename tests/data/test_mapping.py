@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data import mapping as mappings
+from data.drafts import Drafter
 from hotline.errors import InputError
 from hotline.task import Task
 from hotline.tasks import find
@@ -17,6 +18,8 @@ SHIPPED = sorted((Path(mappings.__file__).parent / "mappings").glob("*.yaml"))
 TASK_OF = {
     "article_answers": "article_answer",
     "questions": "faq_match",
+    "cold_reviews": "review_label",
+    "reviews": "review_label",
     "teddycup_titles": "ticket_summary",
     "ticket_titles": "ticket_summary",
 }
@@ -77,3 +80,18 @@ def test_a_tree_is_the_same_from_a_table_and_from_yaml(
     tree = mapping.tree()
     assert tree is not None
     assert tree.leaves == ("城建/照明/路灯", "城建/道路/井盖", "城建/道路/坑洼", "教育")
+
+
+def test_cells_stand_for_what_the_mapping_says_and_any_other_is_a_reason(mapped: Write, task: Task) -> None:
+    mapping = mapped('columns: {input.text: a, target.label: b}\nvalues: {b: {"0": 正常, "1": 歧视}}\n')
+    mapping.check(task)
+    drafter = Drafter(task, mapping, b"key", {"site": "s"})
+    known, other = drafter.drafts("t.csv", [{"a": "路灯坏了", "b": "1"}, {"a": "路灯坏了", "b": "2"}])
+    assert (known.target, known.reasons) == ({"label": "歧视"}, [])
+    assert other.reasons == ["b: found '2', expected one of 0, 1"]
+
+
+def test_values_of_a_column_that_is_not_read_are_a_mistake(mapped: Write, task: Task) -> None:
+    with pytest.raises(InputError) as refused:
+        mapped("columns: {input.text: a, target.label: b}\nvalues: {c: {x: y}}\n").check(task)
+    assert "values.c: no column of this mapping" in (refused.value.found or "")

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, top_k_accuracy_score
+from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from hotline.label_scores import f1_of, hierarchical_f1, level_accuracy, micro_f1, reciprocal_rank, top_k_accuracy
+from hotline.label_scores import (
+    f1_of,
+    hierarchical_f1,
+    level_accuracy,
+    micro_f1,
+    over_flagging,
+    reciprocal_rank,
+    top_k_accuracy,
+    violation_recall,
+)
 from hotline.task import Answer, Target
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -93,3 +102,27 @@ def test_the_reciprocal_rank_looks_through_the_alternatives_and_leaves_out_rows_
     targets = [Label(label=name) for name in ("a", "b", "c", "d", "none")]
     assert reciprocal_rank("none")(targets, [answer] * 5) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0) / 4)
     assert math.isnan(reciprocal_rank("none")(targets[4:], [answer]))
+
+
+@few
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("正常", "正常/咨询", "辱骂/脏话", "广告")), *[st.sampled_from(("正常", "广告"))]),
+        max_size=20,
+    )
+)
+def test_flagging_is_a_decision_of_two_sides_whichever_the_label(rows: list[tuple[str, str]]) -> None:
+    truth, said = (
+        [not label.startswith("正常") for label in column] for column in ([a for a, _ in rows], [b for _, b in rows])
+    )
+    for score, positive, expected in ((violation_recall, True, 1), (over_flagging, False, 0)):
+        if positive in truth:
+            recall = recall_score(truth, said, pos_label=positive)
+            assert of(score(("正常",)), *rows) == pytest.approx(recall if expected else 1 - recall)
+        elif rows:
+            assert math.isnan(of(score(("正常",)), *rows))
+
+
+def test_a_label_that_only_begins_like_a_harmless_one_is_flagged() -> None:
+    assert of(violation_recall(("正常",)), ("辱骂", "正常化")) == 1
+    assert of(over_flagging(("正常",)), ("正常/咨询", "正常化")) == 1

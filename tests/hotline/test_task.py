@@ -94,3 +94,11 @@ def test_the_label_field_is_found_by_its_mark() -> None:
 def test_an_unknown_task_is_answered_with_those_there_are() -> None:
     with pytest.raises(UnknownName, match="ticket_category"):
         tasks.find("ticket_kategory")
+
+
+def test_harmless_labels_want_a_label_tree_and_one_text_and_are_part_of_the_declaration() -> None:
+    assert tasks.find("review_label").declaration()["harmless"] == ["正常"]
+    assert "harmless" not in TICKET_CATEGORY.declaration()
+    for name in ("transcription", "dialect_identification", "article_answer", "ticket_summary"):
+        with pytest.raises(ValueError, match="harmless labels want"):
+            replace(tasks.find(name), harmless=("正常",))

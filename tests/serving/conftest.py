@@ -39,6 +39,7 @@ from serving.watch import drift
 TASK = find("ticket_category")
 TITLES = find("ticket_summary")
 FAQ = find("faq_match")
+REVIEWS = find("review_label")
 SPEECH = (find("transcription"), find("dialect_identification"))
 DIALECTS = ("cmn", "yue-hongkong", "en")
 LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
@@ -109,6 +110,13 @@ class Site:
         folder.mkdir(parents=True)
         embedder.save(model, folder)
         return self._kept(folder, "faq", number, {FAQ.name: digests.of_value(FAQ.declaration())})
+
+    def reviewer(self, number: int) -> ModelAddress:
+        """A tiny version that reviews contents; it has learnt a few by heart."""
+        folder = self.settings.state / f"made-reviews-{number}"
+        folder.mkdir(parents=True)
+        classifier.save(tiny_reviewer(number), folder)
+        return self._kept(folder, "reviews", number, {REVIEWS.name: digests.of_value(REVIEWS.declaration())})
 
     def cascade(self, number: int, threshold: float) -> ModelAddress:
         """A tiny classifier that nothing taught, and a tiny writer that knows four tickets by heart, as one version."""
@@ -206,6 +214,12 @@ class Site:
         self.promote(model, self.judge(model, task=FAQ).hash, FAQ)
         return model
 
+    def reviewer_champion(self, number: int) -> ModelAddress:
+        """A new version that reviews contents, judged and promoted."""
+        model = self.reviewer(number)
+        self.promote(model, self.judge(model, task=REVIEWS).hash, REVIEWS)
+        return model
+
     def roll_back(self) -> Entry:
         current, previous = self.ledger.read().history(TASK.name)[:2]
         record = Rollback(
@@ -226,6 +240,32 @@ def tiny_classifier(number: int) -> classifier.Classifier:
     targets = [TASK.target.model_validate({"label": label}) for _ in range(8) for label in LABELS]
     options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 8 + number})
     return classifier.create(options, TASK, LabelTree.of(LABELS), texts, targets)
+
+
+REVIEWED = {
+    "正常": ("路灯坏了三天没人修", "请问社保怎么办理", "电梯坏了请尽快处理"),
+    "辱骂/人身攻击": ("你们就是一群废物", "接电话的是个白痴", "养你们这些蠢货有什么用"),
+    "辱骂/脏话": ("他妈的又不接电话", "说的全是狗屁", "妈的管个屁"),
+    "广告/推销": ("净水器厂家直销全场五折", "清仓特价买一送一", "门窗批发送货上门"),
+}
+
+
+def tiny_reviewer(seed: int) -> classifier.Classifier:
+    """A classifier that has learnt twelve contents by heart, in a moment."""
+    known = [(text, label) for label, texts in REVIEWED.items() for text in texts]
+    inputs = [REVIEWS.input.model_validate({"text": text}) for text, _ in known]
+    targets = [REVIEWS.target.model_validate({"label": label}) for _, label in known]
+    torch.manual_seed(seed)
+    options = ClassifierOptions.model_validate({"encoder": "ngrams", "width": 8, "minimum_texts": 1})
+    model = classifier.create(options, REVIEWS, LabelTree.of(REVIEWED), inputs, targets)
+    batch = classifier.prepare(model, inputs, targets)
+    optimiser = torch.optim.AdamW(classifier.parameter_groups(model, 5e-2, 0.0))
+    for _ in range(60):
+        loss = classifier.loss(model.train(), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return model.eval()
 
 
 @cache
@@ -301,6 +341,7 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made.speech_champion(1)
     made.writer_champion(1)
     made.embedder_champion(1)
+    made.reviewer_champion(1)
     return made
 
 

@@ -1,9 +1,8 @@
-"""OpenAI's own client at the routes that no other file asks: models, and what no task answers yet."""
+"""OpenAI's own client at the routes that no other file asks: models, and what is not here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import openai
@@ -30,22 +29,6 @@ def test_a_model_that_does_not_answer_is_not_found(client: openai.OpenAI) -> Non
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("gpt-5")
     assert "no such model answers here" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("ask", "needed"),
-    [
-        (lambda client: client.moderations.create(model="m", input="路灯"), "must not be published"),
-    ],
-    ids=["moderations"],
-)
-def test_what_no_task_answers_yet_is_not_found_with_the_reason(
-    client: openai.OpenAI, ask: Callable[[openai.OpenAI], Any], needed: str
-) -> None:
-    with pytest.raises(openai.NotFoundError) as caught:
-        ask(client)
-    assert "no task of this kind is declared here" in str(caught.value)
-    assert needed in str(caught.value.body)
 
 
 @pytest.mark.parametrize("path", ["/responses", "/completions", "/images/generations", "/audio/speech", "/files"])

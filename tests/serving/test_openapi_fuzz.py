@@ -54,6 +54,7 @@ def document(endpoint: str) -> dict[str, Any]:
     form["properties"]["languages[]"]["items"] = {"enum": ["zh", "yue", "en"]}
     words = form["properties"]["keywords[]"]  # one field of a form is a list of one, and a number in it a text:
     del words["type"], words["items"]["type"]  # no type can be wrong here
+    schemas["ModerationRequest"]["properties"]["model"] = {"enum": ["reviews", "reviews@1", "review_label"]}
     question = schemas["Question"]
     question["required"].append("options")
     question["properties"] = {

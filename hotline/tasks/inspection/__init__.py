@@ -1,0 +1,1 @@
+"""Promises about what is inspected: contents, calls, replies."""
