@@ -22,6 +22,7 @@ PIPELINE_TAGS = {
     "classifier": "text-classification",
     "transcriber": "automatic-speech-recognition",
     "writer": "text-generation",
+    "embedder": "sentence-similarity",
 }
 TAG_OF_LABELS_OF_SOUND = "audio-classification"
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Conversion(BaseModel):
-    """A version whose answers are another one's, by other means."""
+    """A version that is another one's weights: by other means, or over other entries."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -16,6 +16,7 @@ class Conversion(BaseModel):
     """Digest of the version that was converted."""
     name: str
     """Its line and version."""
-    to: Literal["onnx"]
+    to: Literal["onnx", "entries"]
+    """What computes it now, or what was put in place of the entries it was trained with: the tree among its files."""
     exporter: dict[str, str]
     """The libraries that converted it, and their versions."""

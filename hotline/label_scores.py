@@ -27,6 +27,34 @@ def top_k_accuracy(k: int) -> Score:
     return Score(f"top{k}_accuracy", statistics, mean, bounded=True)
 
 
+def reciprocal_rank(but: str | None = None) -> Score:
+    """Mean of 1 / the place of the right label among the answer and its alternatives, 0 where it is none of them.
+
+    Rows whose label is `but` do not count: there is nothing to find.
+    """
+
+    def statistics(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+        def figure(truth: str, answer: Answer) -> float:
+            ranked = [label_of(answer.target), *(label_of(target) for target, _ in answer.alternatives)]
+            return 1 / (ranked.index(truth) + 1) if truth in ranked else 0.0
+
+        pairs = [(label_of(t), a) for t, a in zip(targets, answers, strict=True)]
+        rows = [(figure(truth, answer), 1.0) if truth != but else (0.0, 0.0) for truth, answer in pairs]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    return Score("mrr", statistics, mean, bounded=True)
+
+
+def f1_of(label: str, name: str) -> Score:
+    """F1 of one label against all the others; 1 where nobody said it and it was never right."""
+
+    def statistics(targets: Sequence[Target], answers: Sequence[Answer]) -> Array:
+        pairs = [(label_of(t) == label, label_of(a.target) == label) for t, a in zip(targets, answers, strict=True)]
+        return np.array([(true and said, said, true) for true, said in pairs], dtype=np.float64).reshape(-1, 3)
+
+    return Score(name, statistics, f1, bounded=True)
+
+
 def level_accuracy(depth: int) -> Score:
     """How often the first `depth` levels of the path are right, of the rows whose target goes that deep."""
 

@@ -13,6 +13,8 @@ from hotline.errors import InputError
 
 SEPARATOR = "/"
 FILE_NAME = "labels.json"
+NONE = "无对应条目"
+"""The leaf, in a tree that has it, that says that no other one fits."""
 AROUND = " \t\r\n\"'`“”‘’「」。."
 """What people and language models write around a label."""
 
@@ -51,6 +53,11 @@ class LabelTree:
     @cached_property
     def index(self) -> dict[str, int]:
         return {leaf: number for number, leaf in enumerate(self.leaves)}
+
+    @property
+    def none(self) -> int | None:
+        """The class number of the leaf that says that no other one fits; None in a tree without it."""
+        return self.index.get(NONE)
 
     @cached_property
     def digest(self) -> str:

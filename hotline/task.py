@@ -14,7 +14,7 @@ from hotline.audio import Audio
 from hotline.costs import Cost
 from hotline.dialects import UNKNOWN, check_tag
 from hotline.prompts import Prompt
-from hotline.wishes import Word
+from hotline.wishes import Vector, Word
 
 if TYPE_CHECKING:
     from hotline.scores import Score
@@ -108,6 +108,7 @@ class Answer(Part):
     """Of a text, in the model's own pieces, each with its probability; where the family tells them."""
     words: tuple[Word, ...] = ()
     """Of a transcript, where they lie in the sound; only when they were wished for."""
+    vector: Vector | None = None  # of the input; only when it was wished for
     cost: Cost | None = None
     """Measured for tasks with a score of it only, and never told to callers."""
     answered_by: str | None = None
@@ -155,7 +156,7 @@ class Task:
 
     name: str
     summary: str
-    family: Literal["classifier", "transcriber", "writer", "cascade"]
+    family: Literal["classifier", "transcriber", "writer", "cascade", "embedder"]
     input: type[Input]
     target: type[Target]
     scores: Mapping[str, Score]
@@ -224,10 +225,8 @@ class Task:
     @property
     def label_field(self) -> str | None:
         """The target field that holds a path of the label tree, or None for tasks without one."""
-        for name, info in self.target.model_fields.items():
-            if any(isinstance(mark, FromTree) for mark in info.metadata):
-                return name
-        return None
+        fields = self.target.model_fields.items()
+        return next((name for name, info in fields if any(isinstance(m, FromTree) for m in info.metadata)), None)
 
     def row(self, id: str, input: Mapping[str, Any], target: Mapping[str, Any], provenance: Mapping[str, Any]) -> Row:
         """A typed row. Raises pydantic's ValidationError, whose locations name input, target or provenance."""

@@ -28,6 +28,9 @@ class Wish(BaseModel):
     options: tuple[str, ...] = ()
     """Paths of the label tree, leaves or whole branches: the answer is one of them."""
 
+    vector: bool = False
+    """The vector that the input is compared by."""
+
     def __bool__(self) -> bool:
         return self != NOTHING
 
@@ -48,6 +51,8 @@ class Abilities(BaseModel):
     """Tags that it tells apart."""
     labels: tuple[str, ...] = ()
     """Leaves of its label tree."""
+    dimensions: int | None = None
+    """Of the vectors that it makes of inputs; None when it makes none."""
 
 
 class Word(BaseModel):
@@ -58,6 +63,16 @@ class Word(BaseModel):
     text: str
     start_seconds: Annotated[float, Field(ge=0)]
     end_seconds: Annotated[float, Field(ge=0)]
+
+
+class Vector(BaseModel):
+    """A text's vector, of length 1, and how much of the text went into it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    values: tuple[float, ...]
+    tokens: Annotated[int, Field(ge=0)]
+    """What the encoder read: its tokenizer's pieces, or characters where it has none."""
 
 
 def units(text: str) -> list[str]:

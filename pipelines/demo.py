@@ -18,7 +18,7 @@ from hotline.errors import InputError
 from hotline.ledger import Ledger
 from hotline.records import ModelAddress, Verdict
 from hotline.settings import POLICY_FILE, Settings
-from pipelines import demo_report, demo_reviews, demo_speech, demo_tickets, workspace
+from pipelines import demo_questions, demo_report, demo_reviews, demo_speech, demo_tickets, workspace
 from pipelines.usage import Usage
 
 REPORT = Path("report") / "index.html"
@@ -46,6 +46,7 @@ def run(folder: Path, rows: int, hours: float, port: int, as_json: bool) -> None
         here = _workspace(folder, say)
         say.step("1/6", "tickets and telephone calls are generated, imported, de-identified, split (dvc repro)")
         demo_tickets.make_source(here, rows)
+        demo_questions.make_source(here)
         demo_reviews.make_source(here)
         demo_speech.make_source(here, hours, say.write)
         _repro(here, f"corpus@{demo_tickets.TASK.name}", f"recordings@{demo_speech.TASK.name}")
@@ -162,6 +163,7 @@ def _farewell(here: Settings, figures: dict[str, Any], page: Path, say: Printer)
     say.write(f"  the endpoints again:  make serve      → http://127.0.0.1:{here.port}/docs (OpenAPI page)")
     say.write(f"  a recording of yours: hotline --workspace {place} transcribe FILE.wav")
     say.write("  runs and registry:    make mlflow     → http://127.0.0.1:5000")
+    say.write("  questions and FAQ:    dvc repro judge@faq_match in the workspace, hotline promote faq_match")
     say.write("  contents to review:   dvc repro judge@review_label in the workspace, hotline promote review_label")
     say.write(f"  an answer's origin:   hotline --workspace {place} trace REQUEST_ID")
     say.write(f"  both candidates:      hotline --workspace {place} compare {demo_tickets.GOOD} {demo_tickets.WEAK}")

@@ -19,7 +19,7 @@ from hotline.errors import HotlineError
 from hotline.policy import SitePolicy
 from hotline.task import Task
 from hotline.tasks import TASKS, find
-from serving import batches, chat, decisions, forms, guard, jobs, moderations, pages, transcriptions, unserved
+from serving import batches, chat, decisions, embeddings, forms, guard, jobs, moderations, pages, transcriptions
 from serving.access import rights
 from serving.access.door import Door
 from serving.admission import Admission
@@ -42,9 +42,10 @@ from serving.watch.watching import Watch
 LARGE_PATHS = {
     transcriptions.PATH,
     jobs.PATH,
+    embeddings.PATH,
     *(f"/v1/tasks/{task.name}" if task.audio_field else batches.path(task) for task in TASKS.values()),
 }
-"""Whose bodies may be as large as a recording."""
+"""Whose bodies may be as large as a recording: recordings, and many inputs at once."""
 
 HEALTH_SECONDS = 2.0
 """A process that was killed is found missing after so long, and started again."""
@@ -119,8 +120,8 @@ def build(site: SitePolicy, switchboard: Switchboard, state: Path) -> FastAPI:
     moderations.add(app, switchboard, site.limits)
     jobs.add(app, bulk)
     feedback.add(app, site, captured.Store(state / captured.FILE))
-    unserved.add(app)
     chat.add(app, switchboard)
+    embeddings.add(app, switchboard, site.limits)
     pages.add_listings(app, switchboard)
     pages.add_health(app, switchboard)
     exposition.add(app, switchboard, watch.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -112,26 +112,39 @@ def answering_one_of(
         if missing and (known.number == 0 or (missing in own and not found)):
             raise _unserved(missing, known)
         if len(found) != 1:
-            listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
-            raise UnknownName(
-                _several(model) if found else "no such model answers here",
-                where="body.model",
-                found="nothing" if model is None else model[:MAX_NAME_CHARACTERS],
-                expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {kind}: there is none",
-                next="GET /v1/models",
-            )
+            raise _not_one(model, tasks, kind, found, served, seen.values())
         rights.check_task(request.scope, found[0].task)
         with switchboard.load.of(found[0].task):
             yield _named(request, found[0])
 
 
-def _several(model: str | None) -> str:
-    return "several tasks are answered by that model" if model else "several models answer this: name one"
-
-
 def names(route: Route) -> tuple[str, str, str]:
     """What callers may call a version: its line, `line@version`, its task."""
     return route.line, f"{route.line}@{route.version}", route.task
+
+
+def _not_one(
+    model: str | None,
+    tasks: Sequence[Task],
+    kind: str,
+    found: Sequence[Route],
+    served: Sequence[Route],
+    seen: Iterable[Route],
+) -> UnknownName:
+    """Why that name is not one served version of one of these tasks, and which names are."""
+    others = {TASKS[route.task].family for route in seen if model in names(route)}
+    others |= {TASKS[model].family} if model is not None and model in TASKS else set()
+    others -= {task.family for task in tasks}
+    unknown = f"that model is a {others.pop()}" if others else "no such model answers here"
+    several = "several tasks are answered by that model" if model else "several models answer this: name one"
+    listed = [name for route in found or served for name in (names(route)[2:] if found else names(route))]
+    return UnknownName(
+        several if found else unknown,
+        where="body.model",
+        found="nothing" if model is None else model[:MAX_NAME_CHARACTERS],
+        expected=f"one of {', '.join(dict.fromkeys(listed))}" if listed else f"a served {kind}: there is none",
+        next="GET /v1/models",
+    )
 
 
 def _named(request: Request, route: Route) -> Call:

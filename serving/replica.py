@@ -195,18 +195,17 @@ def _lengthened(example: Input, task: Task) -> list[Input]:
 
 
 def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
-    """An answer as JSON values: `answer`, `confidence`, `alternatives`, `answered_by` of a version made of several,
-    and `words` and `tokens` where wished for."""
+    """An answer as JSON values; `answered_by` of a version made of several, and what was wished for beside it."""
     wished: dict[str, Any] = {"words": [word.model_dump() for word in answer.words]} if wish.words else {}
     wished |= {"tokens": list(answer.tokens)} if wish.tokens else {}
+    wished |= {"vector": answer.vector.model_dump()} if wish.vector and answer.vector else {}
     wished |= {"answered_by": answer.answered_by} if answer.answered_by else {}
     return {
         **wished,
         "answer": answer.target.model_dump(mode="json"),
         "confidence": answer.confidence,
         "alternatives": [
-            {"answer": target.model_dump(mode="json"), "confidence": confidence}
-            for target, confidence in answer.alternatives
+            {"answer": other.model_dump(mode="json"), "confidence": p} for other, p in answer.alternatives
         ],
     }
 

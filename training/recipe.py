@@ -108,7 +108,7 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     task: str
-    family: Literal["classifier", "writer"] | None = None
+    family: Literal["classifier", "writer", "embedder"] | None = None
     """Another way of answering than the task's own, such as a writer that names a category."""
     also: tuple[str, ...] = ()
     """Further tasks that the same model answers, over the same corpus; each is judged and promoted on its own."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FamilyName = Literal["classifier", "transcriber", "writer", "cascade"]
+FamilyName = Literal["classifier", "transcriber", "writer", "cascade", "embedder"]
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
+LABELLING = ("classifier", "cascade", "embedder")
+"""Families whose answers are leaves of the label tree."""
 FRAMES_PER_SECOND = 100
 
 
@@ -105,7 +107,7 @@ def by(task: Task, family: str | None) -> Task:
         return task
     _refuse_unknown(str(family))
     lacking = {
-        "a target with a path of the label tree": family in ("classifier", "cascade") and task.label_field is None,
+        "a target with a path of the label tree": family in LABELLING and task.label_field is None,
         "a prompt": family in ASKED and task.prompt is None,
         "an input of text": task.audio_field is not None or family == "transcriber",
     }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hotline import digests, families
 from hotline.errors import InputError, IntegrityError
-from hotline.families import choice, classifier, writer
+from hotline.families import choice, classifier, leaves, writer
 from hotline.families.classifier import Classifier
 from hotline.families.writer import Writer
 from hotline.records import Digest
@@ -176,7 +176,7 @@ def chosen(model: Cascade, scores_L: Tensor, options: Sequence[str]) -> Answer:
 def _others(quick: Answer, target: Target, left: float) -> tuple[tuple[Target, float], ...]:
     """What the classifier considered beside the writer's answer; together at most the probability that is left."""
     ranked = [pair for pair in ((quick.target, quick.confidence), *quick.alternatives) if pair[0] != target]
-    kept = ranked[: classifier.ALTERNATIVES]
+    kept = ranked[: leaves.ALTERNATIVES]
     scale = min(1.0, left / (sum(share for _, share in kept) or 1.0))
     return tuple((other, share * scale) for other, share in kept)
 

@@ -6,36 +6,26 @@ Legend: B texts, D width, L leaves, M members.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hotline.digests import canonical_json
-from hotline.errors import InputError, IntegrityError
-from hotline.families import choice, graphs
+from hotline.families import choice, graphs, leaves
 from hotline.families.bases import base_digest as pretrained_digest
 from hotline.families.classifier_options import ClassifierOptions, NgramOptions
-from hotline.families.encoders import PretrainedEncoder
+from hotline.families.leaves import Encoder
 from hotline.families.ngrams import NgramEncoder
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
 from hotline.wishes import Abilities, Wish
 
-WEIGHTS_FILE, OPTIONS_FILE, DECLARATION_FILE, ENCODER_FOLDER = (
-    "model.safetensors",
-    "classifier.json",
-    "task.json",
-    "encoder",
-)
-ALTERNATIVES = 4
-"""Answers beside the best one."""
+OPTIONS_FILE = "classifier.json"
 
 
 class Classifier(nn.Module):
@@ -43,11 +33,10 @@ class Classifier(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, task: Task, tree: LabelTree, encoder: NgramEncoder | PretrainedEncoder) -> None:
+    def __init__(self, task: Task, tree: LabelTree, encoder: Encoder) -> None:
         super().__init__()
         self.task, self.tree, self.encoder = task, tree, encoder
-        self.label_field = str(task.label_field)
-        self.targets = [task.target.model_validate({self.label_field: leaf}) for leaf in tree.leaves]
+        self.targets = leaves.targets_of(task, tree)
         self.dropout = nn.Dropout(encoder.options.dropout)
         self.members = encoder.options.members if isinstance(encoder, NgramEncoder) else 1
         width = encoder.width // self.members
@@ -66,47 +55,24 @@ def create(
     options: ClassifierOptions, task: Task, tree: LabelTree | None, inputs: Sequence[Input], targets: Sequence[Target]
 ) -> Classifier:
     """A fresh classifier; from scratch its features come from the training texts."""
-    if tree is None:
-        raise InputError(f"{task.name} has no label tree", expected="a target with a path of the label tree")
-    chosen = options.root
-    if isinstance(chosen, NgramOptions):
-        classes_of = _classes(tree, str(task.label_field), targets)
-        encoder: NgramEncoder | PretrainedEncoder = NgramEncoder.fit(
-            chosen, [_text(input) for input in inputs], classes_of, len(tree.leaves)
-        )
-    else:
-        encoder = PretrainedEncoder.from_base(chosen)
-    return Classifier(task, tree, encoder)
+    tree = leaves.required(task, tree)
+    classes = leaves.classes_of(task, tree, targets)
+    texts = [leaves.text_of(input) for input in inputs]
+    return Classifier(task, tree, leaves.fresh(options.root, texts, classes, len(tree.leaves)))
 
 
 def save(model: Classifier, folder: Path) -> None:
     """model.safetensors, classifier.json, labels.json, task.json, and for a pretrained encoder its tokenizer."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
+    leaves.save(model, model.task, model.tree, model.encoder, folder)
     (folder / OPTIONS_FILE).write_text(model.encoder.options.model_dump_json(indent=1), encoding="utf-8")
-    (folder / DECLARATION_FILE).write_text(canonical_json(model.task.declaration()), encoding="utf-8")
-    model.tree.save(folder)
-    if isinstance(model.encoder, PretrainedEncoder):
-        model.encoder.save(folder / ENCODER_FOLDER)
 
 
 def load(folder: Path, task: Task) -> Classifier:
     """The saved classifier, ready to answer. Raises IntegrityError when it was made for another declaration."""
-    declared = json.loads((folder / DECLARATION_FILE).read_text(encoding="utf-8"))
-    if declared != json.loads(canonical_json(task.declaration())):
-        raise IntegrityError(
-            f"the model was made for another declaration of {declared.get('task')!r}",
-            where=str(folder / DECLARATION_FILE),
-            expected=f"the declaration of {task.name!r} in this version",
-            next="hotline train a recipe of this task again",
-        )
+    leaves.check_declaration(folder, task)
     options = ClassifierOptions.model_validate_json((folder / OPTIONS_FILE).read_text(encoding="utf-8")).root
-    weights = load_file(folder / WEIGHTS_FILE)
-    if isinstance(options, NgramOptions):
-        encoder: NgramEncoder | PretrainedEncoder = NgramEncoder(options, len(weights["encoder.buckets"]))
-    else:
-        encoder = PretrainedEncoder.from_saved(options, folder / ENCODER_FOLDER)
-    model = Classifier(task, LabelTree.load(folder), encoder)
+    weights = load_file(folder / leaves.WEIGHTS_FILE)
+    model = Classifier(task, LabelTree.load(folder), leaves.restored(options, folder, weights))
     model.load_state_dict(weights)
     model.graph = graphs.find(folder)
     return model.eval()
@@ -122,9 +88,9 @@ def prepare(
 
     Texts are not augmented: `draws` change nothing.
     """
-    batch = model.encoder.prepare([_text(input) for input in inputs])
+    batch = model.encoder.prepare([leaves.text_of(input) for input in inputs])
     if targets is not None:
-        batch["target"] = torch.from_numpy(_classes(model.tree, model.label_field, targets))
+        batch["target"] = torch.from_numpy(leaves.classes_of(model.task, model.tree, targets))
     return batch
 
 
@@ -153,10 +119,7 @@ def of_tensors(tensors: Mapping[str, Tensor]) -> Tensor:
 
 def decode(model: Classifier, state: Tensor) -> Iterator[Answer]:
     """The best leaf with its probability, and the next ones."""
-    best = state.exp().topk(min(ALTERNATIVES + 1, state.shape[1]), dim=-1)
-    for probabilities, leaves in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        ranked = [(model.targets[leaf], min(1.0, p)) for leaf, p in zip(leaves, probabilities, strict=True)]
-        yield Answer.model_construct(target=ranked[0][0], confidence=ranked[0][1], alternatives=tuple(ranked[1:]))
+    return leaves.ranked(model.targets, state)
 
 
 def abilities(model: Classifier) -> Abilities:
@@ -171,33 +134,19 @@ def decode_with(model: Classifier, state: Tensor, inputs: Sequence[Input], wishe
 
 
 def parameter_groups(model: Classifier, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only, and not for the n-gram table: its rare rows would fade between visits."""
-    table = {id(model.encoder.table.weight)} if isinstance(model.encoder, NgramEncoder) else set()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1 and id(p) not in table]
-    rest = [p for p in parameters if p.ndim <= 1 or id(p) in table]
-    return [
-        {"params": decayed, "lr": learning_rate, "weight_decay": weight_decay},
-        {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
-    ]
+    """Weight decay for matrices only, and not for the n-gram table."""
+    return leaves.parameter_groups(model, model.encoder, learning_rate, weight_decay)
 
 
 def finish(model: Classifier, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:
-    """Temperature scaling on the validation split (Guo et al. 2017); gives back the temperature."""
-    from scipy.optimize import minimize_scalar
-
+    """Temperature scaling on the validation split; gives back the temperature."""
     model.eval()
     with torch.inference_mode():
         logits_BL = torch.cat(
             [_logits(model, prepare(model, inputs[at : at + 256])) for at in range(0, len(inputs), 256)]
-        ).double()
-    truth_B = torch.from_numpy(_classes(model.tree, model.label_field, targets))
-
-    def cross_entropy(log_temperature: float) -> float:
-        return float(functional.cross_entropy(logits_BL / float(np.exp(log_temperature)), truth_B))
-
-    found = minimize_scalar(cross_entropy, bounds=(-2.5, 2.5), method="bounded")
-    model.temperature.fill_(float(np.exp(found.x)))
+        )
+    truth_B = torch.from_numpy(leaves.classes_of(model.task, model.tree, targets))
+    model.temperature.fill_(leaves.temperature(logits_BL, truth_B))
     return {"validation/temperature": float(model.temperature)}
 
 
@@ -208,12 +157,3 @@ def _logits(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
 def _member_logits(model: Classifier, batch: Mapping[str, Tensor]) -> Tensor:
     parts_MBD = model.dropout(model.encoder(batch)).chunk(model.members, dim=-1)
     return torch.stack([head(part_BD) for head, part_BD in zip(model.heads, parts_MBD, strict=True)])
-
-
-def _text(input: Input) -> str:
-    """Every text field of the input, in the order of its declaration."""
-    return "\n".join(value for name in type(input).model_fields if isinstance(value := getattr(input, name), str))
-
-
-def _classes(tree: LabelTree, label_field: str, targets: Sequence[Target]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([tree.index[getattr(target, label_field)] for target in targets], dtype=np.int64)

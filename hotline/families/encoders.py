@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,14 @@ class PretrainedEncoder(nn.Module):
         )
         return {"token_BT": encoded["input_ids"], "mask_BT": encoded["attention_mask"]}
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The tokens that are read of each text, those that mark its ends among them."""
+        return [
+            len(each)
+            for each in self.tokenizer(list(texts), truncation=True, max_length=self.options.max_tokens)["input_ids"]
+        ]
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         hidden_BTD = self.model(input_ids=batch["token_BT"], attention_mask=batch["mask_BT"]).last_hidden_state
         mask_BT1 = batch["mask_BT"].unsqueeze(-1).to(hidden_BTD.dtype)
         mean_BD: Tensor = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp_min(torch.finfo(hidden_BTD.dtype).tiny)

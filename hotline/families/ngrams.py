@@ -7,7 +7,7 @@ so what says nothing about the class fades, and a text's weights have norm 1. Le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,11 @@ class NgramEncoder(nn.Module):
         parts: dict[str, Any] = {"feature_F": bags.index, "weight_F": weight, "offset_B": bags.offset[:-1]}
         return {name: torch.from_numpy(part) for name, part in parts.items()}
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The characters that are read of each text."""
+        return [len(text.normalise(each)) for each in texts]
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         weight_F = functional.dropout(batch["weight_F"], self.options.feature_dropout, self.training)
         if torch.compiler.is_exporting():
             return _sums(self.table.weight[batch["feature_F"]] * weight_F[:, None], batch["offset_B"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from hotline.families.classifier_options import ClassifierOptions
+from hotline.families.embedder_options import EmbedderOptions
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.families.writer_options import WriterOptions
 
@@ -14,4 +15,5 @@ OPTIONS: Mapping[str, type[BaseModel]] = {
     "classifier": ClassifierOptions,
     "transcriber": TranscriberOptions,
     "writer": WriterOptions,
+    "embedder": EmbedderOptions,
 }

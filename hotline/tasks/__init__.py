@@ -8,6 +8,7 @@ from hotline.errors import UnknownName
 from hotline.task import Task
 from hotline.tasks.inspection.review_label import REVIEW_LABEL
 from hotline.tasks.knowledge.article_answer import ARTICLE_ANSWER
+from hotline.tasks.knowledge.faq_match import FAQ_MATCH
 from hotline.tasks.speech.dialect_identification import DIALECT_IDENTIFICATION
 from hotline.tasks.speech.transcription import TRANSCRIPTION
 from hotline.tasks.tickets.ticket_category import TICKET_CATEGORY
@@ -21,6 +22,7 @@ TASKS: Mapping[str, Task] = {
         TICKET_CATEGORY,
         TICKET_SUMMARY,
         ARTICLE_ANSWER,
+        FAQ_MATCH,
         REVIEW_LABEL,
     )
 }

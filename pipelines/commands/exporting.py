@@ -1,4 +1,4 @@
-"""export."""
+"""export, entries."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Line = Annotated[str, typer.Argument(help="A recipe's name, or LINE@VERSION.")]
 
 def add_to(app: typer.Typer) -> None:
     app.command()(export)
+    app.command()(entries)
 
 
 def export(
@@ -35,4 +36,23 @@ def export(
         return
     output.note(f"{name}  digest {made.address.digest[:12]}  {to}, from {address.line}@{address.version}")
     output.note(f"probabilities on the task's examples differ by at most {made.largest_difference:.1g}", "dim")
+    output.note(f"next: hotline judge {name}", "dim")
+
+
+def entries(line: Line, json: Json = False) -> None:
+    """Put an embedder's weights over the entries of the current label tree: a version of its own, without training."""
+    from hotline import settings
+    from pipelines.commands.models import resolve
+    from training.entries import renew
+
+    here = settings.load()
+    tasks, address = resolve(here, line)
+    made, new, gone = renew(here, tasks[0], address)
+    name = f"{made.line}@{made.version}"
+    if json:
+        output.as_json({**made.model_dump(mode="json"), "new": new, "gone": gone})
+        return
+    output.note(
+        f"{name}  digest {made.digest[:12]}  {new} entries new, {gone} gone, from {address.line}@{address.version}"
+    )
     output.note(f"next: hotline judge {name}", "dim")

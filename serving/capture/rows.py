@@ -15,7 +15,8 @@ from hotline import policy
 from hotline.errors import InputError
 from hotline.settings import Settings
 from hotline.task import Task
-from serving import forms
+from hotline.tasks import find
+from serving import embeddings, forms
 from serving.capture import calls, sealing
 from serving.capture.calls import Captured
 from serving.capture.store import Store
@@ -77,14 +78,17 @@ def corrected(settings: Settings, task: Task) -> Iterator[Corrected]:
 
 
 def _asked(call: Captured) -> tuple[dict[str, Any], bytes | None] | None:
-    """The input's fields and its recording; None for a conversation, which is no row of the task."""
+    """The input's fields and its recording; None for what is no row: a conversation, or several texts at once."""
     if call.content_type.startswith("multipart/form-data"):
         form = asyncio.run(_form(call))
         return {}, form.content
     asked = json.loads(call.body)
     if call.path == f"/v1/tasks/{call.task}":
         return asked, None
-    return (asked["input"], None) if "input" in asked else None
+    given = asked.get("input")
+    if call.path == embeddings.PATH:
+        return ({embeddings.text_field(find(call.task)): given}, None) if isinstance(given, str) else None
+    return None if given is None else (given, None)
 
 
 async def _form(call: Captured) -> forms.Form:

@@ -22,7 +22,7 @@ from serving.capture.store import Sealed, Store
 
 log = logging.getLogger("ray.serve")
 
-PATHS = ("/v1/chat/completions", "/v1/audio/transcriptions", "/v1/decisions")
+PATHS = ("/v1/chat/completions", "/v1/audio/transcriptions", "/v1/decisions", "/v1/embeddings")
 TASKS = "/v1/tasks/"
 WAITING_BYTES = 64 * 1024**2
 """Of calls that are not written yet; more are dropped and counted."""

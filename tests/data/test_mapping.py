@@ -17,6 +17,7 @@ Write = Callable[[str], mappings.Mapping]
 SHIPPED = sorted((Path(mappings.__file__).parent / "mappings").glob("*.yaml"))
 TASK_OF = {
     "article_answers": "article_answer",
+    "questions": "faq_match",
     "cold_reviews": "review_label",
     "reviews": "review_label",
     "teddycup_titles": "ticket_summary",

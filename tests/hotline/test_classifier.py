@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hotline import families
 from hotline.errors import InputError, IntegrityError
-from hotline.families import classifier, graphs
+from hotline.families import classifier, graphs, leaves
 from hotline.families.classifier_options import ClassifierOptions
 from hotline.families.ngrams import count
 from hotline.labels import LabelTree
@@ -102,7 +102,7 @@ def test_a_saved_model_answers_the_same_and_holds_no_pickle(tmp_path: Path) -> N
 
 def test_a_model_of_another_declaration_is_refused(tmp_path: Path) -> None:
     classifier.save(trained(steps=1), tmp_path)
-    declaration = tmp_path / classifier.DECLARATION_FILE
+    declaration = tmp_path / leaves.DECLARATION_FILE
     declaration.write_text(declaration.read_text().replace("20000", "30000"))
     with pytest.raises(IntegrityError, match="another declaration"):
         classifier.load(tmp_path, TASK)

@@ -12,10 +12,12 @@ from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from hotline.label_scores import (
+    f1_of,
     hierarchical_f1,
     level_accuracy,
     micro_f1,
     over_flagging,
+    reciprocal_rank,
     top_k_accuracy,
     violation_recall,
 )
@@ -85,6 +87,21 @@ def test_hierarchical_f1_counts_levels_in_common() -> None:
     assert of(hierarchical_f1, ("a/b/c", "a/b/d"), ("a", "b")) == pytest.approx(2 * 2 / (3 + 3 + 1 + 1))
     assert of(hierarchical_f1, ("a/b", "a/b/c")) == pytest.approx(2 * 2 / 5)
     assert of(hierarchical_f1, ("a/b/c", "a/b/c")) == 1
+
+
+@few
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), min_size=1, max_size=30))
+def test_the_f1_of_one_label_is_that_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    true, said = ([label == "a" for label in side] for side in zip(*pairs, strict=True))
+    assert of(f1_of("a", "f1"), *pairs) == pytest.approx(f1_score(true, said, zero_division=1.0))
+
+
+def test_the_reciprocal_rank_looks_through_the_alternatives_and_leaves_out_rows_with_nothing_to_find() -> None:
+    others = tuple((Label(label=name), 0.1) for name in ("b", "c"))
+    answer = Answer(target=Label(label="a"), confidence=0.5, alternatives=others)
+    targets = [Label(label=name) for name in ("a", "b", "c", "d", "none")]
+    assert reciprocal_rank("none")(targets, [answer] * 5) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0) / 4)
+    assert math.isnan(reciprocal_rank("none")(targets[4:], [answer]))
 
 
 @few

@@ -22,11 +22,12 @@ import yaml
 from hotline import digests, families, keys, policy, settings
 from hotline.audio import tone
 from hotline.drift import refer
-from hotline.families import cascade, classifier, transcriber, writer
+from hotline.families import cascade, classifier, embedder, transcriber, writer
 from hotline.families.classifier_options import ClassifierOptions
+from hotline.families.embedder_options import EmbedderOptions
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.families.writer_options import WriterOptions
-from hotline.labels import LabelTree
+from hotline.labels import NONE, LabelTree
 from hotline.ledger import Entry, Ledger
 from hotline.records import LINEAGE_FILE, Approval, Evidence, Lineage, ModelAddress, Promotion, Rollback, Verdict
 from hotline.settings import Settings
@@ -37,10 +38,12 @@ from serving.watch import drift
 
 TASK = find("ticket_category")
 TITLES = find("ticket_summary")
+FAQ = find("faq_match")
 REVIEWS = find("review_label")
 SPEECH = (find("transcription"), find("dialect_identification"))
 DIALECTS = ("cmn", "yue-hongkong", "en")
 LABELS = ("城乡建设/市政/路灯", "城乡建设/市政/井盖", "交通/公交/晚点", "环保/噪音/施工")
+ENTRIES = ("证件/身份证丢了怎么补", "证件/居住证怎么办理", "社保/养老保险怎么补缴", "社保/失业金怎么领", NONE)
 LIMITS = {"body_bytes": 100_000, "audio_bytes": 45_000_000, "audio_seconds": 1500}
 NOW = "2026-01-01T00:00:00+00:00"
 OTHER = "a" * 64
@@ -92,6 +95,21 @@ class Site:
         folder.mkdir(parents=True)
         writer.save(titles_writer(number), folder)
         return self._kept(folder, "titles", number, {TITLES.name: digests.of_value(TITLES.declaration())})
+
+    def embedder(self, number: int) -> ModelAddress:
+        """A tiny version that makes vectors of questions; nothing trained it, but n-grams in common bring them near."""
+        torch.manual_seed(number)
+        model = embedder.create(
+            EmbedderOptions.model_validate({"encoder": "ngrams", "width": 32, "dimensions": 24, "minimum_texts": 1}),
+            FAQ,
+            LabelTree.of(ENTRIES),
+            [FAQ.input.model_validate({"question": f"请问{entry}"}) for entry in ENTRIES],
+            [FAQ.target.model_validate({"label": entry}) for entry in ENTRIES],
+        )
+        folder = self.settings.state / f"made-faq-{number}"
+        folder.mkdir(parents=True)
+        embedder.save(model, folder)
+        return self._kept(folder, "faq", number, {FAQ.name: digests.of_value(FAQ.declaration())})
 
     def reviewer(self, number: int) -> ModelAddress:
         """A tiny version that reviews contents; it has learnt a few by heart."""
@@ -188,6 +206,12 @@ class Site:
         """A new version that titles tickets, judged and promoted."""
         model = self.writer(number)
         self.promote(model, self.judge(model, task=TITLES).hash, TITLES)
+        return model
+
+    def embedder_champion(self, number: int) -> ModelAddress:
+        """A new version that makes vectors, judged and promoted."""
+        model = self.embedder(number)
+        self.promote(model, self.judge(model, task=FAQ).hash, FAQ)
         return model
 
     def reviewer_champion(self, number: int) -> ModelAddress:
@@ -316,6 +340,7 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made.champion(1)
     made.speech_champion(1)
     made.writer_champion(1)
+    made.embedder_champion(1)
     made.reviewer_champion(1)
     return made
 

@@ -187,6 +187,7 @@ def test_a_role_opens_its_own_routes_and_no_others(guarded: Guarded) -> None:
             "/v1/chat/completions",
             {"json": {"model": "article_answer", "messages": [{"role": "user", "content": TEXT}]}},
         ),
+        ("/v1/embeddings", {"json": {"model": "faq_match", "input": TEXT}}),
         ("/v1/audio/transcriptions", {"data": {"model": "transcription"}, "files": {"file": b"RIFF"}}),
         ("/v1/tasks/transcription", {"files": {"file": b"RIFF"}}),
     ],

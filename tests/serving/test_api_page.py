@@ -10,15 +10,17 @@ from typing import Any
 import httpx
 import pytest
 import soundfile
-from openai.types import moderation_create_params
+from openai.types import embedding_create_params, moderation_create_params
 from openai.types.audio import transcription_create_params
 
 from hotline.audio import tone
+from serving.embeddings import EmbeddingRequest
 from serving.moderations import ModerationRequest
 from serving.transcription_form import TranscriptionForm
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 AUDIO, BATCH, DECISIONS = "/v1/audio/transcriptions", "/v1/tasks/{task}/batch", "/v1/decisions"
+EMBEDDINGS = "/v1/embeddings"
 MODERATIONS = "/v1/moderations"
 LAMP, LID = "城乡建设/市政/路灯", "城乡建设/市政/井盖"
 Row = tuple[str, str, int]
@@ -81,6 +83,21 @@ def test_a_field_of_a_decision_is_honoured_or_refused_as_the_page_says(http: htt
     }
     response = http.post(DECISIONS, json=body)
     assert response.status_code == status, response.text
+
+
+def test_the_table_of_embeddings_has_every_field_of_openai_and_every_one_of_ours() -> None:
+    named = {field for field, _, _ in rows(EMBEDDINGS)}
+    assert named >= set(embedding_create_params.EmbeddingCreateParams.__annotations__)
+    assert named >= set(EmbeddingRequest.model_fields)
+
+
+@pytest.mark.parametrize("row", rows(EMBEDDINGS), ids=str)
+def test_a_field_of_embeddings_is_honoured_or_refused_as_the_page_says(http: httpx.Client, row: Row) -> None:
+    field, value, status = row
+    response = http.post(EMBEDDINGS, json={"model": "faq", "input": "身份证丢了", field: json.loads(value)})
+    assert response.status_code == status, response.text
+    if status != 200:
+        assert field in response.json()["error"]["where"]
 
 
 def test_the_table_of_moderations_has_every_field_of_openai_and_every_one_of_ours() -> None:

@@ -218,10 +218,3 @@ def test_a_question_that_makes_no_sense_is_refused_by_field(
 ) -> None:
     body = {"task": TASK.name, "input": {"text": "路灯坏了"}, **question}
     assert refused(http.post(DECISIONS, json=body), 422)["where"] == where
-
-
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
-def test_what_no_task_answers_yet_says_which_would_be_needed(http: httpx.Client, path: str) -> None:
-    error = refused(http.post(path, json={"model": "any", "input": "路灯"}), 404)
-    assert error["where"] == path
-    assert error["expected"].startswith("a task")

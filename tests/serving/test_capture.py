@@ -24,6 +24,7 @@ from hotline import policy
 from hotline.audio import tone
 from hotline.errors import InputError, IntegrityError, PolicyError, RefusedError
 from hotline.tasks import TASKS, find
+from hotline.wishes import Abilities
 from pipelines import feedback
 from serving.access import issue
 from serving.access.register import Register
@@ -58,6 +59,10 @@ class Answering(Switchboard):
 
     async def ask(self, *_: Any, **__: Any) -> Mapping[str, Any]:
         return ANSWER
+
+
+async def vector(*_: Any, **__: Any) -> Mapping[str, Any]:
+    return {**ANSWER, "vector": {"values": [0.6, 0.8], "tokens": 5}}
 
 
 @dataclass
@@ -294,6 +299,27 @@ def test_calls_of_a_period_come_as_a_replay_reads_them(keeping: Keeping, tmp_pat
     assert (
         feedback.calls(here, "ticket_category", now - 2 * day, now - day, tmp_path / "none", "operator")["calls"] == 0
     )
+
+
+def test_one_embedded_text_is_a_row_that_can_be_corrected_and_several_are_none(
+    keeping: Keeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def abilities(*_: Any) -> Abilities:
+        return Abilities(dimensions=2)
+
+    monkeypatch.setattr(Answering, "abilities", abilities)
+    monkeypatch.setattr(Answering, "ask", vector)
+    one, several = (
+        keeping.http.post("/v1/embeddings", json={"model": "faq_match", "input": given}).json()["id"]
+        for given in ("身份证丢了", ["路灯", "井盖"])
+    )
+    for id in (one, several):
+        assert keeping.kept(id)
+        assert keeping.correct(id, {"label": "证件/身份证"}).status_code == 202
+    report = feedback.export(keeping.site.settings, "faq_match", tmp_path / "rows", "operator")
+    with Path(report["output"]).open(encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["input.question"], row["target.label 1"], row["target.label 2"]) == ("身份证丢了", "证件", "身份证")
 
 
 def test_a_corrected_recording_comes_with_its_sound(

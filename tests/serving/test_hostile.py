@@ -135,7 +135,9 @@ def test_a_compressed_body_is_not_unpacked(http: httpx.Client) -> None:
     assert http.post(SPEECH, files={"file": packed.getvalue()}).status_code == 422
 
 
-@pytest.mark.parametrize("path", [SPEECH, OPENAI, TICKETS, f"{TICKETS}/batch", "/v1/jobs", "/v1/decisions"])
+@pytest.mark.parametrize(
+    "path", [SPEECH, OPENAI, TICKETS, f"{TICKETS}/batch", "/v1/jobs", "/v1/decisions", "/v1/embeddings"]
+)
 @pytest.mark.parametrize("length", ["10000000000", "9" * 30])
 def test_ten_declared_gigabytes_are_refused_without_waiting_for_them(endpoint: str, path: str, length: str) -> None:
     address = urlsplit(endpoint)
@@ -148,7 +150,7 @@ def test_ten_declared_gigabytes_are_refused_without_waiting_for_them(endpoint: s
     assert status.split()[1] in (b"413", b"400"), status
 
 
-@pytest.mark.parametrize("path", [TICKETS, f"{TICKETS}/batch", "/v1/decisions"])
+@pytest.mark.parametrize("path", [TICKETS, f"{TICKETS}/batch", "/v1/decisions", "/v1/embeddings"])
 @pytest.mark.parametrize(
     "content",
     [

@@ -48,6 +48,7 @@ def document(endpoint: str) -> dict[str, Any]:
     asked["properties"]["max_completion_tokens"] = {"type": "integer", "minimum": 1, "maximum": 12}
     asked["required"].append("max_completion_tokens")  # this writer seldom ends by itself
     form["properties"]["model"] = {"enum": ["speech", "speech@1", "transcription"]}
+    schemas["EmbeddingRequest"]["properties"]["model"] = {"enum": ["faq", "faq@1", "faq_match"]}
     # two fields that say the same, or fields of another kind of question, are refused together
     del asked["properties"]["max_tokens"], form["properties"]["language"]
     form["properties"]["languages[]"]["items"] = {"enum": ["zh", "yue", "en"]}

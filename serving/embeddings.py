@@ -1,0 +1,177 @@
+"""`POST /v1/embeddings`, as OpenAI's clients call it: the vectors that an embedder compares texts by.
+
+No `from __future__ import annotations` here: FastAPI reads the types of these routes.
+"""
+
+import asyncio
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from hotline.errors import TooLarge
+from hotline.policy import Limits
+from hotline.task import Input, Task
+from hotline.tasks import TASKS
+from hotline.wishes import Wish
+from serving.batches import ROWS_AT_ONCE
+from serving.bodies import Body, Provenance
+from serving.calls import ERRORS, CallId, answering_model
+from serving.routes import Route
+from serving.strict import StrictRoute
+from serving.switchboard import DEADLINE_SECONDS, Switchboard
+
+PATH = "/v1/embeddings"
+Format = Literal["float", "base64"]
+WISH = Wish(vector=True)
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    """The texts; the first thing that is none is told, and no list of a million complaints is made."""
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts:
+        raise PydanticCustomError("texts", "a text, or a list of at least one")
+    for place, text in enumerate(texts):
+        if isinstance(text, int | list):
+            raise PydanticCustomError("tokens", "texts: numbers of tokens mean something to another tokenizer only")
+        if not isinstance(text, str):
+            raise PydanticCustomError("texts", "texts: number {place} is none", {"place": place})
+    return tuple(texts)
+
+
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+
+
+class EmbeddingRequest(BaseModel):
+    """Texts, and how their vectors are to be written. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    model: Annotated[str, Field(max_length=300, description="A served embedder: its line, `line@version`, or its task")]
+    input: Annotated[tuple[str, ...], PlainValidator(_texts), WithJsonSchema(_TEXTS)]
+    encoding_format: Annotated[Format | None, Field(description="base64: 32-bit floats, little-endian")] = None
+    dimensions: Annotated[int | None, Field(ge=1, description="The version's own number, or it is refused")] = None
+
+
+class Embedding(Body):
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str = Field(description="Of length 1")
+
+
+class EmbeddingUsage(Body):
+    prompt_tokens: int = Field(description="What the encoder read: its tokenizer's pieces, or characters without one")
+    total_tokens: int
+
+
+class EmbeddingList(Body):
+    """One vector for each text, in their order, all by one version."""
+
+    id: str = Field(description="Request id: names the task, the version's digest and the ledger entry by itself")
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str = Field(description="line@version")
+    usage: EmbeddingUsage
+    provenance: Provenance
+
+
+def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
+    """Add the route."""
+
+    async def call(request: Request, asked: EmbeddingRequest, x_call_id: CallId = None) -> Response:
+        _refuse_too_many(asked, limits)
+        with answering_model(request, switchboard, asked.model, "embedder") as ours:
+            _refuse_other_dimensions(asked, (await switchboard.abilities(ours.route)).dimensions)
+            questions = inputs(TASKS[ours.route.task], asked.input)
+            vectors = await _vectors(switchboard, ours.route, questions)
+        tokens = sum(vector["tokens"] for vector in vectors)
+        body = EmbeddingList(
+            id=ours.id,
+            data=[_embedding(number, vector["values"], asked) for number, vector in enumerate(vectors)],
+            model=f"{ours.route.line}@{ours.route.version}",
+            usage=EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens),
+            provenance=ours.provenance,
+        )
+        return Response(body.model_dump_json(), headers=ours.headers(x_call_id), media_type="application/json")
+
+    app.router.add_api_route(
+        PATH,
+        call,
+        methods=["POST"],
+        response_model=EmbeddingList,
+        responses=ERRORS,
+        summary="The vectors of texts, as OpenAI's clients ask for them",
+        operation_id="embeddings",
+        tags=["OpenAI-compatible"],
+        route_class_override=StrictRoute,
+    )
+
+
+def text_field(task: Task) -> str:
+    """The field that a text alone fills: the only one of the task's input."""
+    [field] = task.input.model_fields
+    return field
+
+
+def inputs(task: Task, texts: Sequence[str]) -> list[Input]:
+    """Each text as the task's input. Raises RequestValidationError for the first that it is not."""
+    field, made = text_field(task), []
+    for number, text in enumerate(texts):
+        try:
+            made.append(task.input.model_validate({field: text}))
+        except ValidationError as error:
+            found: list[Any] = [{**each, "loc": ("body", "input", number)} for each in error.errors()]
+            raise RequestValidationError(found) from error
+    return made
+
+
+async def _vectors(switchboard: Switchboard, route: Route, questions: Sequence[Input]) -> list[Mapping[str, Any]]:
+    """The vector of each question; where one has none, no other is asked for any more."""
+    places = asyncio.Semaphore(ROWS_AT_ONCE)
+
+    async def one(question: Input) -> Mapping[str, Any]:
+        async with places:
+            said = await switchboard.ask(route, question, DEADLINE_SECONDS, WISH)
+            vector: Mapping[str, Any] = said["vector"]
+            return vector
+
+    asking = [asyncio.create_task(one(question)) for question in questions]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for each in asking:
+            each.cancel()
+
+
+def _embedding(number: int, values: Sequence[float], asked: EmbeddingRequest) -> Embedding:
+    if asked.encoding_format == "base64":
+        packed = struct.pack(f"<{len(values)}f", *values)
+        return Embedding(index=number, embedding=base64.b64encode(packed).decode("ascii"))
+    return Embedding(index=number, embedding=list(values))
+
+
+def _refuse_too_many(asked: EmbeddingRequest, limits: Limits) -> None:
+    if len(asked.input) > limits.queue:
+        raise TooLarge(
+            "too many texts in one request",
+            where="body.input",
+            found=len(asked.input),
+            expected=f"at most {limits.queue} (limits.queue in policy/site.yaml)",
+            next="send them in parts",
+        )
+
+
+def _refuse_other_dimensions(asked: EmbeddingRequest, own: int | None) -> None:
+    if own is None:
+        raise _wrong("model", asked.model, "a version that makes vectors; another family answers this task here")
+    if asked.dimensions not in (None, own):
+        raise _wrong("dimensions", asked.dimensions, f"{own}: vectors are what was judged, and are not cut")
+
+
+def _wrong(field: str, found: Any, expected: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": expected, "input": found}])
