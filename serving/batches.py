@@ -5,7 +5,7 @@ No `from __future__ import annotations` here: FastAPI reads the types of routes 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from fastapi import Body as InBody
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hotline.errors import HotlineError, InputError, TooLarge
 from hotline.policy import Limits
-from hotline.task import Task
+from hotline.task import Input, Task
+from hotline.wishes import Wish
 from serving import guard
 from serving.bodies import Alternative, AnsweredBy, Body, Provenance
 from serving.calls import ERRORS, CallId, answering
@@ -108,6 +109,24 @@ def add(app: FastAPI, task: Task, switchboard: Switchboard, limits: Limits) -> N
         tags=["tasks"],
         route_class_override=StrictRoute,
     )
+
+
+async def asked(
+    switchboard: Switchboard, route: Route, questions: Sequence[Input], wish: Wish
+) -> list[Mapping[str, Any]]:
+    """What the version says to each, in order. Raises what the first that fails raises; the others are given up."""
+    places = asyncio.Semaphore(ROWS_AT_ONCE)
+
+    async def one(question: Input) -> Mapping[str, Any]:
+        async with places:
+            return await switchboard.ask(route, question, wish=wish)
+
+    asking = [asyncio.create_task(one(question)) for question in questions]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for each in asking:
+            each.cancel()
 
 
 async def answered(switchboard: Switchboard, route: Route, task: Task, row: Any) -> Mapping[str, Any]:

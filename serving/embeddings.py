@@ -3,10 +3,9 @@
 No `from __future__ import annotations` here: FastAPI reads the types of these routes.
 """
 
-import asyncio
 import base64
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
@@ -19,12 +18,11 @@ from hotline.policy import Limits
 from hotline.task import Input, Task
 from hotline.tasks import TASKS
 from hotline.wishes import Wish
-from serving.batches import ROWS_AT_ONCE
+from serving import batches
 from serving.bodies import Body, Provenance
 from serving.calls import ERRORS, CallId, answering_model
-from serving.routes import Route
 from serving.strict import StrictRoute
-from serving.switchboard import DEADLINE_SECONDS, Switchboard
+from serving.switchboard import Switchboard
 
 PATH = "/v1/embeddings"
 Format = Literal["float", "base64"]
@@ -88,7 +86,7 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
         with answering_model(request, switchboard, asked.model, "embedder") as ours:
             _refuse_other_dimensions(asked, (await switchboard.abilities(ours.route)).dimensions)
             questions = inputs(TASKS[ours.route.task], asked.input)
-            vectors = await _vectors(switchboard, ours.route, questions)
+            vectors = [said["vector"] for said in await batches.asked(switchboard, ours.route, questions, WISH)]
         tokens = sum(vector["tokens"] for vector in vectors)
         body = EmbeddingList(
             id=ours.id,
@@ -128,24 +126,6 @@ def inputs(task: Task, texts: Sequence[str]) -> list[Input]:
             found: list[Any] = [{**each, "loc": ("body", "input", number)} for each in error.errors()]
             raise RequestValidationError(found) from error
     return made
-
-
-async def _vectors(switchboard: Switchboard, route: Route, questions: Sequence[Input]) -> list[Mapping[str, Any]]:
-    """The vector of each question; where one has none, no other is asked for any more."""
-    places = asyncio.Semaphore(ROWS_AT_ONCE)
-
-    async def one(question: Input) -> Mapping[str, Any]:
-        async with places:
-            said = await switchboard.ask(route, question, DEADLINE_SECONDS, WISH)
-            vector: Mapping[str, Any] = said["vector"]
-            return vector
-
-    asking = [asyncio.create_task(one(question)) for question in questions]
-    try:
-        return await asyncio.gather(*asking)
-    finally:
-        for each in asking:
-            each.cancel()
 
 
 def _embedding(number: int, values: Sequence[float], asked: EmbeddingRequest) -> Embedding:

@@ -4,7 +4,6 @@ It is answered by tasks that declare harmless labels. Flagged is what they answe
 that the gate judged. No `from __future__ import annotations` here: FastAPI reads the types of these routes.
 """
 
-import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from hotline.policy import Limits
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from hotline.wishes import Wish
-from serving.batches import ROWS_AT_ONCE
+from serving import batches
 from serving.bodies import Body, Provenance
 from serving.calls import ERRORS, Call, CallId, answering_one_of
 from serving.chat_request import Strict, TextPart
@@ -140,15 +139,13 @@ async def _reviewed(switchboard: Switchboard, ours: Call, texts: Sequence[str]) 
         raise InputError(
             "this version tells no probabilities of labels", where="body.model", found=ours.route.line, next="see /docs"
         )
-    tree, places = LabelTree.of(known), asyncio.Semaphore(ROWS_AT_ONCE)
-
-    async def one(question: Any) -> Moderation:
-        async with places:
-            said = await switchboard.ask(ours.route, question, wish=Wish(options=tree.leaves))
-        every = [said, *said["alternatives"]]
-        return moderation(task, tree, {each["answer"][task.label_field]: each["confidence"] for each in every})
-
-    return await asyncio.gather(*map(one, questions))
+    tree = LabelTree.of(known)
+    replies = await batches.asked(switchboard, ours.route, questions, Wish(options=tree.leaves))
+    every = ([said, *said["alternatives"]] for said in replies)
+    return [
+        moderation(task, tree, {each["answer"][task.label_field]: each["confidence"] for each in ranked})
+        for ranked in every
+    ]
 
 
 def moderation(task: Task, tree: LabelTree, shares: Mapping[str, float]) -> Moderation:
