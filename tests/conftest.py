@@ -121,3 +121,24 @@ def _move_registry(folder: Path, original: Path) -> None:
             ("model_versions", "storage_location"),
         ):
             store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(original), str(folder)))
+
+
+@pytest.fixture(scope="session")
+def bert_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a random BERT of the smallest size that knows these characters, saved as transformers saves one."""
+
+    def make(characters: str, width: int = 32) -> Path:
+        import torch
+        from transformers import BertConfig, BertModel, BertTokenizerFast
+
+        folder = tmp_path_factory.mktemp("bert")
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(characters))]
+        (folder / "vocab.txt").write_text("\n".join(tokens))
+        tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+        torch.manual_seed(0)
+        size = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 2 * width}
+        BertModel(BertConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -165,21 +166,8 @@ def test_counting_agrees_with_counting_by_hand(texts: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of the smallest size with a character tokenizer, saved as transformers saves one."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    characters = sorted(
-        {character for said in PHRASES.values() for phrase in said for character in phrase} | set("东西南北")
-    )
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]))
-    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
-    torch.manual_seed(0)
-    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def tiny_bert(bert_of: Callable[..., Path]) -> Path:
+    return bert_of("".join([*(phrase for said in PHRASES.values() for phrase in said), "东西南北"]))
 
 
 def test_a_pretrained_encoder_from_a_folder_is_fine_tuned_saved_and_loaded(tiny_bert: Path, tmp_path: Path) -> None:

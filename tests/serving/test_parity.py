@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,16 +20,23 @@ from data.call_wordings import dialects
 from data.calls import plan
 from data.voices import speech
 from evaluation.answers import Batch, loaded
-from hotline import audio_files
+from hotline import audio_files, digests
 from hotline.audio import TELEPHONE_HZ, Audio
+from hotline.families import classifier
+from hotline.families.classifier_options import ClassifierOptions
+from hotline.families.packing import PackedLinear
+from hotline.labels import LabelTree
 from hotline.task import Answer, Task
 from hotline.tasks import find
+from serving.engines import threads
+from serving.replica import Options, Replica
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Site
 
 TICKETS, TITLES = find("ticket_category"), find("ticket_summary")
 SPEECH = (find("transcription"), find("dialect_identification"))
+LABELS = ("城乡建设/路灯", "城乡建设/井盖", "交通/公交", "环保/噪音")
 TOLERANCE = 1e-5
 """Of a confidence: sums of 32-bit numbers depend on what stands beside a row in its batch."""
 CALLERS = (1, 5, 16)
@@ -183,3 +192,26 @@ def test_chats_with_the_tasks_prompt_are_answered_as_it_was_judged(
     assert [TITLES.target.model_validate({"text": each["text"].strip()}) for each in replies] == [
         answer.target for answer in answers
     ]
+
+
+def test_a_pretrained_encoder_answers_many_at_once_as_it_was_judged(site: Site, bert_of: Callable[..., Path]) -> None:
+    """Its layers are large enough to be packed; the replica is the one that Ray Serve starts."""
+    texts = [f"{label}坏了，{'请尽快派人来修。' * n}" for n in range(6) for label in LABELS]
+    given = [TICKETS.input.model_validate({"text": text}) for text in texts]
+    options = {"encoder": "pretrained", "base": str(bert_of("".join(texts), 256)), "max_tokens": 64}
+    truth = [TICKETS.target.model_validate({"label": label}) for _ in range(6) for label in LABELS]
+    folder = site.settings.state / "made-encoder"
+    folder.mkdir(parents=True)
+    tree = LabelTree.of(LABELS)
+    classifier.save(classifier.create(ClassifierOptions.model_validate(options), TICKETS, tree, given, truth), folder)
+    model = site._kept(folder, "tickets", 1, {TICKETS.name: digests.of_value(TICKETS.declaration())})
+    entry = site.promote(model, site.judge(model).hash)
+    made: Any = Replica.__new__(Replica)
+    made._thread = threads.one(1)
+    made._start(site.settings, TICKETS, entry.seq, Options(batch_rows=5))
+
+    async def all_at_once() -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*map(made.answer, given)))
+
+    assert any(isinstance(layer, PackedLinear) for layer in made._model.modules())
+    check(asyncio.run(all_at_once()), judged(site, TICKETS, given))
