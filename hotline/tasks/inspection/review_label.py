@@ -52,10 +52,10 @@ REVIEW_LABEL = Task(
         ),
         "demo": (
             Bar("violation_recall", at_least=0.85),
-            Bar("over_flagging", at_most=0.15),
+            Bar("over_flagging", at_most=0.20),
             Bar("macro_f1", at_least=0.80),
             Bar("violation_recall", at_least=0.80, slice="channel"),
-            Bar("over_flagging", at_most=0.25, slice="channel"),
+            Bar("over_flagging", at_most=0.30, slice="channel"),
             Bar("violation_recall", not_worse_than_champion_by=0.03),
             Bar("over_flagging", not_worse_than_champion_by=0.03),
         ),
