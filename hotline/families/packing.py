@@ -21,38 +21,39 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features, self.bias = layer.in_features, layer.out_features, layer.bias
         self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-        hole = torch.full((), float("nan"), dtype=layer.weight.dtype)
-        self.register_buffer("weight", hole.expand(layer.weight.shape), persistent=False)
-        """What a reader learns the shape and the type from; its numbers are none, so that nothing is computed of it."""
+
+    @property
+    def weight(self) -> Tensor:
+        """As it was, laid out anew at every look: for code that reads it where it could call the layer."""
+        return self._packed.to_dense()
 
     def forward(self, given: Tensor) -> Tensor:
-        return _multiply(given, self._packed, self.bias)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(given, self._packed, self.bias, "none", [], "")
+        return found
 
     def _save_to_state_dict(self, *arguments: Any, **named: Any) -> None:
         raise AssertionError("a packed layer cannot be saved: load the version by its family")
 
 
 def pack(model: nn.Module) -> int:
-    """Pack every large linear layer in place; how many there were. Weights that other layers share stay theirs."""
-    if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    """Pack every large linear layer in place; how many there were. Weights that other layers share stay theirs.
+
+    A model with an adapter that is not merged stays as it is: adapters look at weights at every step.
+    """
+    adapted = any(type(layer).__module__.startswith("peft.") for layer in model.modules())
+    if adapted or not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return 0
     made: dict[nn.Linear, PackedLinear] = {}
     for parent in list(model.modules()):
         for name, layer in list(parent._modules.items()):
-            if _fits(layer, parent):
+            if _fits(layer):
                 made[layer] = made.get(layer) or PackedLinear(layer)
                 setattr(parent, name, made[layer])
     return len(made)
 
 
-def _fits(layer: nn.Module | None, parent: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether it is a plain linear layer whose parent calls it: torch's own Transformer layers read its weight."""
-    if type(layer) is not nn.Linear or type(parent).__module__.startswith("torch.nn.modules.transformer"):
+def _fits(layer: nn.Module | None) -> TypeGuard[nn.Linear]:
+    if type(layer) is not nn.Linear:
         return False
     weight = layer.weight
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= SMALLEST
-
-
-def _multiply(given: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(given, packed, bias, "none", [], "")
-    return found
