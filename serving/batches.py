@@ -78,14 +78,7 @@ def add(app: FastAPI, task: Task, switchboard: Switchboard, limits: Limits) -> N
 
     async def call(request: Request, given: Annotated[list[Any] | Inputs, body], x_call_id: CallId = None) -> Response:
         rows = given.inputs if isinstance(given, Inputs) else given
-        if len(rows) > limits.queue:
-            raise TooLarge(
-                "too many inputs in one batch",
-                where="body",
-                found=len(rows),
-                expected=f"at most {limits.queue} (limits.queue in policy/site.yaml)",
-                next="send them in parts, or as a job: POST /v1/jobs",
-            )
+        refuse_too_many(rows, limits, "body")
         places = asyncio.Semaphore(ROWS_AT_ONCE)
         with answering(request, switchboard, task) as ours:
 
@@ -109,6 +102,18 @@ def add(app: FastAPI, task: Task, switchboard: Switchboard, limits: Limits) -> N
         tags=["tasks"],
         route_class_override=StrictRoute,
     )
+
+
+def refuse_too_many(inputs: Sequence[Any], limits: Limits, where: str) -> None:
+    """Raises TooLarge for more inputs of one request than may wait at an endpoint."""
+    if len(inputs) > limits.queue:
+        raise TooLarge(
+            "too many inputs in one request",
+            where=where,
+            found=len(inputs),
+            expected=f"at most {limits.queue} (limits.queue in policy/site.yaml)",
+            next="send them in parts, or as a job: POST /v1/jobs",
+        )
 
 
 async def asked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -84,15 +84,15 @@ def answering(request: Request, switchboard: Switchboard, task: Task) -> Iterato
             yield _named(request, route)
 
 
-@contextmanager
-def answering_model(request: Request, switchboard: Switchboard, model: str, family: str) -> Iterator[Call]:
+def answering_model(
+    request: Request, switchboard: Switchboard, model: str, family: str
+) -> AbstractContextManager[Call]:
     """The same for a served version of that family, by its line, `line@version`, or its task.
 
     Raises UnknownName unless it is one version of one task, UnavailableError for a task without one.
     """
     tasks = [task for task in TASKS.values() if task.family == family]
-    with answering_one_of(request, switchboard, model, tasks, family) as ours:
-        yield ours
+    return answering_one_of(request, switchboard, model, tasks, family)
 
 
 @contextmanager

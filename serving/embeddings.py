@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hotline.errors import TooLarge
 from hotline.policy import Limits
 from hotline.task import Input, Task
 from hotline.tasks import TASKS
@@ -82,7 +81,7 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
     """Add the route."""
 
     async def call(request: Request, asked: EmbeddingRequest, x_call_id: CallId = None) -> Response:
-        _refuse_too_many(asked, limits)
+        batches.refuse_too_many(asked.input, limits, "body.input")
         with answering_model(request, switchboard, asked.model, "embedder") as ours:
             _refuse_other_dimensions(asked, (await switchboard.abilities(ours.route)).dimensions)
             questions = inputs(TASKS[ours.route.task], asked.input)
@@ -133,17 +132,6 @@ def _embedding(number: int, values: Sequence[float], asked: EmbeddingRequest) ->
         packed = struct.pack(f"<{len(values)}f", *values)
         return Embedding(index=number, embedding=base64.b64encode(packed).decode("ascii"))
     return Embedding(index=number, embedding=list(values))
-
-
-def _refuse_too_many(asked: EmbeddingRequest, limits: Limits) -> None:
-    if len(asked.input) > limits.queue:
-        raise TooLarge(
-            "too many texts in one request",
-            where="body.input",
-            found=len(asked.input),
-            expected=f"at most {limits.queue} (limits.queue in policy/site.yaml)",
-            next="send them in parts",
-        )
 
 
 def _refuse_other_dimensions(asked: EmbeddingRequest, own: int | None) -> None:

@@ -5,8 +5,7 @@ that the gate judged. No `from __future__ import annotations` here: FastAPI read
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
@@ -14,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from hotline import labels
-from hotline.errors import InputError, TooLarge
+from hotline.errors import InputError
 from hotline.labels import LabelTree
 from hotline.policy import Limits
 from hotline.task import Task
@@ -92,18 +91,12 @@ class ModerationReply(Body):
 
 def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
     """Add the route."""
+    moderating = [task for task in TASKS.values() if task.harmless]
 
     async def call(request: Request, asked: ModerationRequest, x_call_id: CallId = None) -> Response:
         texts = asked.texts
-        if len(texts) > limits.queue:
-            raise TooLarge(
-                "too many inputs in one call",
-                where="body.input",
-                found=len(texts),
-                expected=f"at most {limits.queue} (limits.queue in policy/site.yaml)",
-                next="send them in parts",
-            )
-        with _moderating(request, switchboard, asked.model) as ours:
+        batches.refuse_too_many(texts, limits, "body.input")
+        with answering_one_of(request, switchboard, asked.model, moderating, "model that moderates") as ours:
             results = await _reviewed(switchboard, ours, texts)
         model = f"{ours.route.line}@{ours.route.version}"
         reply = ModerationReply(id=ours.id, model=model, results=results, provenance=ours.provenance)
@@ -120,14 +113,6 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
         tags=["OpenAI-compatible"],
         route_class_override=StrictRoute,
     )
-
-
-@contextmanager
-def _moderating(request: Request, switchboard: Switchboard, model: str | None) -> Iterator[Call]:
-    """The call to the version of that name, or to the only one that moderates."""
-    tasks = [task for task in TASKS.values() if task.harmless]
-    with answering_one_of(request, switchboard, model, tasks, "model that moderates") as ours:
-        yield ours
 
 
 async def _reviewed(switchboard: Switchboard, ours: Call, texts: Sequence[str]) -> list[Moderation]:

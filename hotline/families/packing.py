@@ -25,7 +25,8 @@ class PackedLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """As it was, laid out anew at every look: for code that reads it where it could call the layer."""
-        return self._packed.to_dense()
+        plain: Tensor = self._packed.to_dense()
+        return plain
 
     def forward(self, given: Tensor) -> Tensor:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(given, self._packed, self.bias, "none", [], "")
