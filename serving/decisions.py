@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hotline.labels import SEPARATOR, LabelTree, level
 from hotline.task import Task
 from hotline.tasks import find
 from hotline.wishes import Wish
+from serving import inputs
 from serving.bodies import Body, Provenance
 from serving.calls import ERRORS, CallId, answering
 from serving.strict import MAX_NAME_CHARACTERS, StrictRoute
@@ -84,11 +84,13 @@ def add(app: FastAPI, switchboard: Switchboard) -> None:
 
     async def call(request: Request, question: Question, x_call_id: CallId = None) -> Response:
         task = _classifier(question.task)
-        given = _input(task, question.input)
+        given = inputs.checked(task, question.input, "input")
         with answering(request, switchboard, task) as ours:
             labels = (await switchboard.abilities(ours.route)).labels
             if not labels:
-                raise _wrong("task", task.name, "a task that a classifier answers; a writer answers this one here")
+                raise inputs.wrong(
+                    "task", task.name, "a task that a classifier answers; a writer answers this one here"
+                )
             tree = LabelTree.of(labels)
             options = _options(question, tree)
             said = await switchboard.ask(ours.route, given, wish=Wish(options=options))
@@ -138,16 +140,8 @@ def _shares(said: Mapping[str, Any], label_field: str) -> list[tuple[str, float]
 def _classifier(name: str) -> Task:
     task = find(name[:MAX_NAME_CHARACTERS])
     if task.family != "classifier":
-        raise _wrong("task", name, "a task that a classifier answers")
+        raise inputs.wrong("task", name, "a task that a classifier answers")
     return task
-
-
-def _input(task: Task, given: Mapping[str, Any]) -> Any:
-    try:
-        return task.input.model_validate(given)
-    except ValidationError as error:
-        found: list[Any] = [{**each, "loc": ("body", "input", *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(found) from error
 
 
 def _options(question: Question, tree: LabelTree) -> tuple[str, ...]:
@@ -155,12 +149,12 @@ def _options(question: Question, tree: LabelTree) -> tuple[str, ...]:
     if question.branch is not None:
         leaves = tuple(tree.leaves[number] for number in tree.branches.get(question.branch, ()))
         if not leaves:
-            raise _wrong("branch", question.branch, "a leaf or a branch of the version's label tree")
+            raise inputs.wrong("branch", question.branch, "a leaf or a branch of the version's label tree")
         return leaves
     options = question.options or tuple(question.values)
     place = "options" if question.options else "values"
     for where, found, expected in _problems(options, tree):
-        raise _wrong(f"{place}.{where}", found, expected)
+        raise inputs.wrong(f"{place}.{where}", found, expected)
     return options
 
 
@@ -175,7 +169,3 @@ def _problems(options: Sequence[str], tree: LabelTree) -> Iterator[tuple[int, st
         elif any(path in every for path in above):
             yield number, option, "options apart: this one lies in another"
         seen.add(option)
-
-
-def _wrong(field: str, found: Any, expected: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": expected, "input": found}])

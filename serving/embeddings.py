@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hotline.policy import Limits
-from hotline.task import Input, Task
 from hotline.tasks import TASKS
 from hotline.wishes import Wish
-from serving import batches
+from serving import batches, inputs
 from serving.bodies import Body, Provenance
 from serving.calls import ERRORS, CallId, answering_model
 from serving.strict import StrictRoute
@@ -84,7 +82,7 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
         batches.refuse_too_many(asked.input, limits, "body.input")
         with answering_model(request, switchboard, asked.model, "embedder") as ours:
             _refuse_other_dimensions(asked, (await switchboard.abilities(ours.route)).dimensions)
-            questions = inputs(TASKS[ours.route.task], asked.input)
+            questions = inputs.of_texts(TASKS[ours.route.task], asked.input)
             vectors = [said["vector"] for said in await batches.asked(switchboard, ours.route, questions, WISH)]
         tokens = sum(vector["tokens"] for vector in vectors)
         body = EmbeddingList(
@@ -109,24 +107,6 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
     )
 
 
-def text_field(task: Task) -> str:
-    """The field that a text alone fills: the only one of the task's input."""
-    [field] = task.input.model_fields
-    return field
-
-
-def inputs(task: Task, texts: Sequence[str]) -> list[Input]:
-    """Each text as the task's input. Raises RequestValidationError for the first that it is not."""
-    field, made = text_field(task), []
-    for number, text in enumerate(texts):
-        try:
-            made.append(task.input.model_validate({field: text}))
-        except ValidationError as error:
-            found: list[Any] = [{**each, "loc": ("body", "input", number)} for each in error.errors()]
-            raise RequestValidationError(found) from error
-    return made
-
-
 def _embedding(number: int, values: Sequence[float], asked: EmbeddingRequest) -> Embedding:
     if asked.encoding_format == "base64":
         packed = struct.pack(f"<{len(values)}f", *values)
@@ -136,10 +116,6 @@ def _embedding(number: int, values: Sequence[float], asked: EmbeddingRequest) ->
 
 def _refuse_other_dimensions(asked: EmbeddingRequest, own: int | None) -> None:
     if own is None:
-        raise _wrong("model", asked.model, "a version that makes vectors; another family answers this task here")
+        raise inputs.wrong("model", asked.model, "a version that makes vectors; another family answers this task here")
     if asked.dimensions not in (None, own):
-        raise _wrong("dimensions", asked.dimensions, f"{own}: vectors are what was judged, and are not cut")
-
-
-def _wrong(field: str, found: Any, expected: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": expected, "input": found}])
+        raise inputs.wrong("dimensions", asked.dimensions, f"{own}: vectors are what was judged, and are not cut")

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from hotline import labels
 from hotline.errors import InputError
@@ -19,7 +18,7 @@ from hotline.policy import Limits
 from hotline.task import Task
 from hotline.tasks import TASKS, find
 from hotline.wishes import Wish
-from serving import batches
+from serving import batches, inputs
 from serving.bodies import Body, Provenance
 from serving.calls import ERRORS, Call, CallId, answering_one_of
 from serving.chat_request import Strict, TextPart
@@ -118,7 +117,7 @@ def add(app: FastAPI, switchboard: Switchboard, limits: Limits) -> None:
 async def _reviewed(switchboard: Switchboard, ours: Call, texts: Sequence[str]) -> list[Moderation]:
     """A result per text. Raises RequestValidationError for a text that the task does not take, before any is asked."""
     task = find(ours.route.task)
-    questions = [_question(task, number, text) for number, text in enumerate(texts)]
+    questions = inputs.of_texts(task, texts)
     known = (await switchboard.abilities(ours.route)).labels
     if not known:
         raise InputError(
@@ -148,11 +147,3 @@ def moderation(task: Task, tree: LabelTree, shares: Mapping[str, float]) -> Mode
         category_scores=scores,
         category_applied_input_types={path: ["text"] for path in scores},
     )
-
-
-def _question(task: Task, number: int, text: str) -> Any:
-    try:
-        return task.input.model_validate({"text": text})
-    except ValidationError as error:
-        found: list[Any] = [{**each, "loc": ("body", "input", number)} for each in error.errors()]
-        raise RequestValidationError(found) from error

@@ -16,7 +16,7 @@ from hotline.errors import InputError
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
-from serving import embeddings, forms
+from serving import embeddings, forms, inputs
 from serving.capture import calls, sealing
 from serving.capture.calls import Captured
 from serving.capture.store import Store
@@ -87,7 +87,7 @@ def _asked(call: Captured) -> tuple[dict[str, Any], bytes | None] | None:
         return asked, None
     given = asked.get("input")
     if call.path == embeddings.PATH:
-        return ({embeddings.text_field(find(call.task)): given}, None) if isinstance(given, str) else None
+        return ({inputs.text_field(find(call.task)): given}, None) if isinstance(given, str) else None
     return None if given is None else (given, None)
 
 

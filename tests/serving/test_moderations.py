@@ -196,13 +196,14 @@ def test_without_a_version_that_moderates_it_is_unavailable(site: Site) -> None:
     from starlette.requests import Request
 
     from hotline.errors import UnavailableError
-    from serving.moderations import _moderating
+    from serving.calls import answering_one_of
     from serving.routes import RouteMap
     from serving.switchboard import Switchboard
 
     board = Switchboard("test")
     board.map = RouteMap(number=1)
     for model in (None, TASK.name):
-        asked = _moderating(Request({"type": "http", "state": {}}), board, model)
+        request = Request({"type": "http", "state": {}})
+        asked = answering_one_of(request, board, model, [TASK], "model that moderates")
         with pytest.raises(UnavailableError, match="review_label has no version that may answer"), asked:
             pass
