@@ -84,7 +84,7 @@ def add(app: FastAPI, switchboard: Switchboard) -> None:
 
     async def call(request: Request, question: Question, x_call_id: CallId = None) -> Response:
         task = _classifier(question.task)
-        given = inputs.checked(task, question.input, "input")
+        given = inputs.checked(task, question.input)
         with answering(request, switchboard, task) as ours:
             labels = (await switchboard.abilities(ours.route)).labels
             if not labels:

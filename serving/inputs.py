@@ -9,13 +9,12 @@ from pydantic import ValidationError
 from hotline.task import Input, Task
 
 
-def checked(task: Task, given: Any, *place: str | int) -> Input:
-    """The task's input that lies there in the body. Raises RequestValidationError naming the field that is wrong."""
+def checked(task: Task, given: Any) -> Input:
+    """What lies under `input` in the body. Raises RequestValidationError naming the field that is wrong."""
     try:
         return task.input.model_validate(given)
     except ValidationError as error:
-        found: list[Any] = [{**each, "loc": ("body", *place, *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(found) from error
+        raise RequestValidationError([_at(("body", "input", *each["loc"]), each) for each in error.errors()]) from error
 
 
 def text_field(task: Task) -> str:
@@ -26,10 +25,20 @@ def text_field(task: Task) -> str:
 
 def of_texts(task: Task, texts: Sequence[str]) -> list[Input]:
     """Each text as the task's input. Raises RequestValidationError for the first that it is not."""
-    field = text_field(task)
-    return [checked(task, {field: text}, "input", number) for number, text in enumerate(texts)]
+    field, made = text_field(task), []
+    for number, text in enumerate(texts):
+        try:
+            made.append(task.input.model_validate({field: text}))
+        except ValidationError as error:
+            # The body has no such field: its caller gave a text.
+            raise RequestValidationError([_at(("body", "input", number), each) for each in error.errors()]) from error
+    return made
 
 
 def wrong(field: str, found: Any, expected: str) -> RequestValidationError:
     """A field that is well formed and still not what this version takes."""
     return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": expected, "input": found}])
+
+
+def _at(place: tuple[str | int, ...], error: Any) -> dict[str, Any]:
+    return {**error, "loc": place}

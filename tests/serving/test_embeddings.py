@@ -120,7 +120,7 @@ def test_the_task_is_answered_as_it_was_judged(live_site: Site, http: httpx.Clie
         ({"user": "somebody"}, "body.user", "only declared fields"),
         ({"stream": True}, "body.stream", "only declared fields"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_what_cannot_be_done_is_refused_by_field_with_the_reason(
     http: httpx.Client, changed: dict[str, Any], where: str, words: str
