@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import serve
 
-from hotline import families, policy, tasks, voice_activity
+from hotline import families, memory, policy, tasks, voice_activity
 from hotline.audio import Audio
 from hotline.errors import HotlineError, NoAnswer, UnavailableError
 from hotline.settings import Settings
@@ -79,6 +79,7 @@ class Replica:
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
         self, settings: Settings, task: str, entry: int, options: Options
     ) -> None:
+        memory.keep_freed()
         self._thread = threads.one(self._threads(options))
         try:
             starting = partial(self._start, settings, tasks.find(task), entry, options)

@@ -1,0 +1,23 @@
+"""Memory that a process gives back and takes again with every batch, and how to have it stay."""
+
+from __future__ import annotations
+
+import ctypes
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
+KEPT_BYTES = 1024**3
+PAD_BYTES = 64 * 1024**2
+
+
+def keep_freed() -> None:
+    """Let this process keep what it frees, up to a GiB, and blocks as large come out of that.
+
+    Batches of changing shape else return their memory to the kernel, which hands it out anew page by page, cleared:
+    about a fifth of the time of a small recogniser. The process stays as large as its largest batch made it.
+    Without glibc nothing is done.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune:
+        tune(_TRIM_THRESHOLD, KEPT_BYTES)
+        tune(_TOP_PAD, PAD_BYTES)
+        tune(_MMAP_THRESHOLD, KEPT_BYTES)
