@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -28,6 +29,7 @@ from hotline.settings import Settings
 __all__ = ["GENESIS", "Chain", "Champion", "Entry", "Ledger"]
 
 APPEND_TRIES = 20
+CONNECT_SECONDS = 5
 log = logging.getLogger(__name__)
 
 _METADATA = sql.MetaData()
@@ -41,6 +43,13 @@ _ENTRIES = sql.Table(
     sql.Column("public_key", sql.String(64), nullable=False),
     sql.Column("signature", sql.String(128), nullable=False),
 )
+
+
+def _ways(url: str) -> dict[str, Any]:
+    """How to connect: a server that came back is noticed, and one that cannot be reached holds nobody up for long."""
+    if url.startswith("sqlite"):  # a file needs no pool of connections, and one that outlives a fork would corrupt it
+        return {"poolclass": sql.NullPool}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
 
 
 def _hash(seq: int, prev_hash: str, body: str, public_key: str) -> str:
@@ -65,10 +74,8 @@ class Ledger:
 
     @cached_property
     def _engine(self) -> sql.Engine:
-        local = self.url.startswith("sqlite")
-        # a file needs no pool of connections, and one that outlives a fork would corrupt it
         try:
-            engine = sql.create_engine(self.url, poolclass=sql.NullPool) if local else sql.create_engine(self.url)
+            engine = sql.create_engine(self.url, **_ways(self.url))
         except (ArgumentError, ModuleNotFoundError) as error:
             raise UnavailableError(
                 "the ledger's address cannot be used", where="HOTLINE_LEDGER_URL", found=error, next="hotline doctor"

@@ -18,6 +18,7 @@ from hotline import settings
 from hotline.records import ModelAddress
 from hotline.settings import Settings
 from pipelines import workspace as workspaces
+from tests.postgres import Postgres, programs, running
 
 ROWS = 6000
 SEED = 11
@@ -50,6 +51,16 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"real input is not here: {REAL_DATA}")
     return REAL_DATA
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database."""
+    where = programs()
+    if where is None:
+        pytest.skip("PostgreSQL is not here: install the package postgresql")
+    with running(where) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
