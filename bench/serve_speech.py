@@ -29,7 +29,8 @@ from hotline.ledger import Ledger
 from hotline.settings import Settings
 from hotline.task import Task
 from hotline.tasks import find
-from serving.replica import Options, plain
+from serving.answers import plain
+from serving.replica import Options
 from serving.run import start
 
 SPEECH, TICKETS = find("transcription"), find("ticket_category")

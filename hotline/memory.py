@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 KEPT_BYTES = 1024**3
@@ -21,3 +22,11 @@ def keep_freed() -> None:
         tune(_TRIM_THRESHOLD, KEPT_BYTES)
         tune(_TOP_PAD, PAD_BYTES)
         tune(_MMAP_THRESHOLD, KEPT_BYTES)
+
+
+def give_back() -> None:
+    """Return to the kernel what is free, whatever was to be kept."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)

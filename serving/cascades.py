@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hotline import families
-from hotline.settings import Settings
-from hotline.task import Answer, Input, Task
+from hotline.task import Answer, Input
 from hotline.wishes import NOTHING, Wish
-from serving.replica import Asked, Options, Replica, plain
+from serving.answers import plain
+from serving.replica import Asked, Options, Replica
 from serving.writing import engine, written
 
 
@@ -20,9 +20,14 @@ class CascadeReplica(Replica):
         """One for the classifier: the engine's thread has the rest."""
         return 1
 
-    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
-        super()._start(settings, task, entry, options)
-        self._engine = engine(self._model.large, options)
+    def _load(self) -> None:
+        super()._load()
+        self._engine = engine(self._model.large, self._options)
+
+    def _free(self) -> None:
+        self._engine.stop()
+        del self._engine
+        super()._free()
 
     async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """As `families.answer` would; the batches and the engine stand in the place of the family's `forward`.
@@ -31,12 +36,13 @@ class CascadeReplica(Replica):
         """
         from hotline.families import cascade
 
-        quick = await self._batches.answer(Asked(question, wish, urgent))
-        if isinstance(quick, Exception):
-            raise quick
-        asked = not wish.options and not cascade.is_sure(self._model, quick)
-        said = await written(self._engine, self._model.large, question) if asked else None
-        return plain(cascade.settled(self._model, quick, said), wish)
+        async with self._held():
+            quick = await self._batches.answer(Asked(question, wish, urgent))
+            if isinstance(quick, Exception):
+                raise quick
+            asked = not wish.options and not cascade.is_sure(self._model, quick)
+            said = await written(self._engine, self._model.large, question) if asked else None
+            return plain(cascade.settled(self._model, quick, said), wish)
 
     def _answers(self, calls: Sequence[Asked]) -> list[Answer]:
         """The classifier's."""

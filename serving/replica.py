@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -13,18 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
-from ray import serve
+from ray import get_runtime_context, serve
 
 from hotline import families, memory, policy, tasks, voice_activity
 from hotline.audio import Audio
-from hotline.errors import HotlineError, NoAnswer, UnavailableError
+from hotline.errors import HotlineError, UnavailableError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
 from serving import routes
+from serving.answers import no_answer, plain
 from serving.engines import engine, threads
 from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
+from serving.residence import Residence
 from serving.verified import check_declaration, private_copy, verify
 from serving.watch.computing import Computing
 
@@ -48,6 +51,8 @@ class Options(BaseModel):
     cache_bytes: int = 1024**3
     """Keys and values of the texts that a writer writes at once."""
     threads: int = 1
+    resident_bytes: int | None = None
+    """Of a site's models in a machine's memory: those asked least recently make room. None: all stay."""
     copies: dict[str, tuple[int, int]] = {}
     """Fewest and most replicas of a version, by task, as its load asks for; one where nothing is named."""
     ongoing: int = 128
@@ -76,14 +81,20 @@ class Asked(NamedTuple):
 class Replica:
     """Answers one task with one version."""
 
+    _residence: Residence | None = None
+
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
         self, settings: Settings, task: str, entry: int, options: Options
     ) -> None:
         memory.keep_freed()
         self._thread = threads.one(self._threads(options))
         try:
-            starting = partial(self._start, settings, tasks.find(task), entry, options)
-            await asyncio.get_running_loop().run_in_executor(self._thread, starting)
+            await self._computed(self._verify, settings, tasks.find(task), entry, options)
+            if options.resident_bytes is not None and self._in_process():
+                self._residence = self._place(_table(settings), options.resident_bytes)
+                await self._residence.enter()
+            else:
+                await self._computed(self._load)
         except Exception as error:
             reason = str(error) if isinstance(error, HotlineError) else f"{type(error).__name__}: {error}"
             await _table(settings).refuse.remote(serve.get_replica_context().app_name, reason)
@@ -91,25 +102,57 @@ class Replica:
         if options.engines.get(task, "in process") != "in process":
             self._watching = asyncio.create_task(self._watch())
 
+    async def _computed(self, work: Callable[..., None], *given: Any) -> None:
+        """In the thread where the model is, whenever it is in memory."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given))
+
     def _threads(self, options: Options) -> int:
         """What the thread computes with that loads the model and answers batches: no other one does."""
         return options.threads
 
-    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
-        self._task = task
+    def _verify(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
+        """Whether the ledger lets this version answer; it is asked once. Raises RefusedError, IntegrityError."""
+        self._task, self._settings, self._options = task, settings, options
         self._warrant = verify(settings, task, entry)
-        self._settings, name = settings, options.engines.get(task.name, "in process")
         self._computing = Computing(settings, task.name, self._warrant.model)
+        files = (settings.verified / self._warrant.model.digest).rglob("*")
+        self._size = sum(path.stat().st_size for path in files if path.is_file())
+
+    def _load(self) -> None:
+        """The model into memory, from bytes that are checked each time. Raises IntegrityError."""
+        task, options = self._task, self._options
+        name, model = options.engines.get(task.name, "in process"), self._warrant.model
         self._model: Any
-        with private_copy(settings, self._warrant.model) as folder:
+        with private_copy(self._settings, model) as folder:
             check_declaration(Path(folder), task)
             self._family, self._model = families.load(Path(folder), task)
-            digest = self._warrant.model.digest
-            self._runner: Engine = engine.find(task, self._family, digest, name, options.triton)
+            self._runner: Engine = engine.find(task, self._family, model.digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
+        self._able = families.abilities(self._family, self._model)
         self._warm_up(options)
         fits = (options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})).fits
         self._batches = Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
+        self._computing.resident(self._size)
+
+    def _free(self) -> None:
+        """The model out of memory; nobody is being answered."""
+        self._runner.close()
+        del self._runner, self._batches, self._model
+        memory.give_back()
+        self._computing.resident(0)
+
+    def _in_process(self) -> bool:
+        """Whether the model's weights are this process's own, which may let them go."""
+        return self._options.engines.get(self._task.name, "in process") == "in process"
+
+    def _place(self, table: Any, limit: int) -> Residence:
+        name = serve.get_replica_context().replica_id.to_full_id_str(), get_runtime_context().get_node_id()
+        load, free = partial(self._computed, self._load), partial(self._computed, self._free)
+        return Residence(table, name, self._size, limit, load, free)
+
+    def _held(self) -> AbstractAsyncContextManager[None]:
+        """The model is in memory inside of this context. Raises UnavailableError."""
+        return self._residence.held() if self._residence else nullcontext()
 
     def _warm_up(self, options: Options) -> None:
         """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
@@ -126,11 +169,12 @@ class Replica:
 
     def abilities(self) -> Abilities:
         """What this version is able to do beside answering."""
-        return families.abilities(self._family, self._model)
+        return self._able
 
     async def answer(self, question: Input, wish: Wish = NOTHING, urgent: bool = True) -> dict[str, Any]:
         """The answer to one call, as `Answer` in plain values. Raises what the family raised for this very input."""
-        reply = await self._batches.answer(Asked(question, wish, urgent))
+        async with self._held():
+            reply = await self._batches.answer(Asked(question, wish, urgent))
         if isinstance(reply, Exception):
             raise reply
         return plain(reply, wish)
@@ -193,31 +237,6 @@ def _lengthened(example: Input, task: Task) -> list[Input]:
     sound: Audio = getattr(example, task.audio_field)
     samples = np.resize(sound.samples, int(voice_activity.LONGEST_SECONDS * sound.sample_rate_hz))
     return [example.model_copy(update={task.audio_field: Audio(samples, sound.sample_rate_hz)})]
-
-
-def plain(answer: Answer, wish: Wish = NOTHING) -> dict[str, Any]:
-    """An answer as JSON values; `answered_by` of a version made of several, and what was wished for beside it."""
-    wished: dict[str, Any] = {"words": [word.model_dump() for word in answer.words]} if wish.words else {}
-    wished |= {"tokens": list(answer.tokens)} if wish.tokens else {}
-    wished |= {"vector": answer.vector.model_dump()} if wish.vector and answer.vector else {}
-    wished |= {"answered_by": answer.answered_by} if answer.answered_by else {}
-    return {
-        **wished,
-        "answer": answer.target.model_dump(mode="json"),
-        "confidence": answer.confidence,
-        "alternatives": [
-            {"answer": other.model_dump(mode="json"), "confidence": p} for other, p in answer.alternatives
-        ],
-    }
-
-
-def no_answer(task: Task) -> NoAnswer:
-    """What a caller hears when the version wrote nothing that the task allows; asking again changes nothing."""
-    return NoAnswer(
-        f"this version finds no answer to this input that {task.name} allows",
-        where="body",
-        next="put the input in other words; the same input is answered the same",
-    )
 
 
 def _table(settings: Settings) -> Any:

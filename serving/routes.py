@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hotline.records import Digest, Outcome
 from hotline.task import Profile
+from serving.residents import Lodging
 from serving.rollout.begun import Begun
 from serving.rollout.counts import Key, Pair, Window
 
@@ -129,10 +130,11 @@ class RouteMap(BaseModel):
         return self.unserved.get(task, None if task in self.routes else "no champion in the ledger")
 
 
-class RouteTable:
+class RouteTable(Lodging):
     """The actor that holds the current map. It lives apart from the controller, so that it outlives its mistakes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._map = RouteMap()
         self._changed = asyncio.Condition()
         self._settled: dict[str, tuple[int, float]] = {}

@@ -18,7 +18,8 @@ from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
 from serving.chat_news import Begun, News
 from serving.chat_request import ChatRequest
-from serving.replica import Options, Replica, no_answer, plain
+from serving.answers import no_answer, plain
+from serving.replica import Options, Replica
 from serving.verified import private_copy
 
 if TYPE_CHECKING:
@@ -57,15 +58,26 @@ class WriterReplica(Replica):
         """One, which loads and warms up: the engine's thread has the rest."""
         return 1
 
-    def _start(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
-        super()._start(settings, task, entry, options)
+    def _verify(self, settings: Settings, task: Task, entry: int, options: Options) -> None:
+        super()._verify(settings, task, entry, options)
+        self._upstream = policy.load(settings.workspace).upstream_of(task.name)
+
+    def _in_process(self) -> bool:
+        return super()._in_process() and not self._upstream
+
+    def _load(self) -> None:
+        super()._load()
         from serving.chat_plans import Planner
 
-        upstream = policy.load(settings.workspace).upstream_of(task.name)
-        self._engine = self._launched(settings, upstream) if upstream else self._own(options)
+        self._engine = self._launched(self._settings, self._upstream) if self._upstream else self._own(self._options)
         self._planner = Planner(self._model)
         if self._model.chat.tokenizer.is_fast:
             self._planner.vocabulary.grammar({"type": "object"}, "").guide().allowed()  # its tables are made now
+
+    def _free(self) -> None:
+        self._engine.stop()
+        del self._engine, self._planner
+        super()._free()
 
     def _own(self, options: Options) -> Continuous:
         made = engine(self._model, options)
@@ -102,22 +114,24 @@ class WriterReplica(Replica):
         """As every replica's: `prepare` and `decode` are the family's, and the engine writes what is between them."""
         from hotline.families import writer
 
-        state = await written(self._engine, self._model, question)
-        try:
-            said: list[Answer] = list(writer.decode(self._model, [state]))
-        except ValidationError:
-            raise no_answer(self._task) from None  # its text has what the model wrote
+        async with self._held():
+            state = await written(self._engine, self._model, question)
+            try:
+                said: list[Answer] = list(writer.decode(self._model, [state]))
+            except ValidationError:
+                raise no_answer(self._task) from None  # its text has what the model wrote
         return plain(said[0], wish)
 
     async def chat(self, asked: ChatRequest) -> AsyncIterator[Begun | list[News] | HotlineError]:
         """`Begun`, then what is written as it is; an error that the caller should see ends it."""
         try:
-            planned = await asyncio.to_thread(self._planner.plan, asked)
-            yield Begun(len(planned.plans[0].prompt), planned.prompt, planned.decoding)
-            judged = planned.prompt == planned.decoding == "task"
-            telling = [self._teller(asked, judged) for _ in planned.plans]
-            async for pieces in self._engine.write(planned.plans):
-                yield [telling[number].news(number, piece) for number, piece in pieces.items()]
+            async with self._held():
+                planned = await asyncio.to_thread(self._planner.plan, asked)
+                yield Begun(len(planned.plans[0].prompt), planned.prompt, planned.decoding)
+                judged = planned.prompt == planned.decoding == "task"
+                telling = [self._teller(asked, judged) for _ in planned.plans]
+                async for pieces in self._engine.write(planned.plans):
+                    yield [telling[number].news(number, piece) for number, piece in pieces.items()]
         except HotlineError as error:
             yield error
 

@@ -35,6 +35,14 @@ def serve(
         list[str] | None, typer.Option(help="TASK=2, or TASK=1-4 as its load asks for; default: one of each version.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each replica.")] = 1,
+    resident_mib: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Memory for a site's models on each machine, by their files; those asked least recently make room. "
+            "Default: all stay in memory.",
+        ),
+    ] = None,
     also: Annotated[
         list[Path] | None, typer.Option(help="The workspace of a further site, served on the next port.")
     ] = None,
@@ -45,7 +53,9 @@ def serve(
     from serving.run import serve_forever
 
     here = settings.load()
-    chosen = options(here, engine or (), triton, triton_repository, triton_backend, replicas or (), threads)
+    chosen = options(
+        here, engine or (), triton, triton_repository, triton_backend, replicas or (), threads, resident_mib
+    )
     others = [settings.load(each) for each in also or ()]
     serve_forever(here if port is None else here.model_copy(update={"port": port}), chosen, others)
 

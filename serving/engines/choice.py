@@ -24,6 +24,7 @@ def options(
     backend: Literal["python", "onnxruntime"],
     copies: Sequence[str] = (),
     threads: int = 1,
+    resident_mib: int | None = None,
 ) -> Options:
     """What replicas may use, and how many there are.
 
@@ -32,6 +33,7 @@ def options(
     from serving.replica import Options
 
     using: dict[str, Any] = {"threads": threads, "copies": dict(map(_counted, copies))}
+    using |= {"resident_bytes": resident_mib * 1024**2} if resident_mib else {}
     engines = dict(map(_parsed, named))
     if (address is None) != (repository is None):
         raise InputError(

@@ -35,3 +35,7 @@ class Computing:
         """So many were computed at once, for so long."""
         self._meters("hotline_batch_rows", *self._labels).observe(rows)
         self._meters("hotline_compute_seconds_total", *self._labels).inc(seconds)
+
+    def resident(self, size: int) -> None:
+        """So many bytes of model are in this replica's memory now."""
+        self._meters("hotline_resident_bytes", *self._labels).set(size)

@@ -56,6 +56,7 @@ COUNTED = (
     Declared("histogram", "hotline_batch_rows", "Inputs that a version computes at once", VERSION, ROWS),
     Declared("counter", "hotline_compute_seconds_total", "Time in which a replica computed"),
     Declared("gauge", "hotline_computing_rows", "Inputs in a batch that is being computed"),
+    Declared("gauge", "hotline_resident_bytes", "Files of the model, while it is in a replica's memory"),
     Declared("gauge", "hotline_in_flight", "Calls that are taken and not answered yet", ("task",)),
     Declared("gauge", "hotline_ingress_processes", "Ingress processes alive", ()),
     Declared("gauge", "hotline_route_map", "The oldest route map that an ingress answers by", (), mode="livemin"),

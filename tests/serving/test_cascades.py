@@ -16,7 +16,8 @@ from hotline.tasks import find
 from hotline.wishes import Wish
 from serving.cascades import CascadeReplica
 from serving.engines import threads
-from serving.replica import Options, plain
+from serving.answers import plain
+from serving.replica import Options
 
 if TYPE_CHECKING:
     from hotline.records import ModelAddress
@@ -39,7 +40,8 @@ def replica(site: Site, model: ModelAddress, options: Options) -> Any:
     entry = site.promote(model, verdict.hash)
     made: Any = CascadeReplica.__new__(CascadeReplica)
     made._thread = threads.one(1)
-    made._start(site.settings, TASK, entry.seq, options)
+    made._verify(site.settings, TASK, entry.seq, options)
+    made._load()
     return made
 
 

@@ -208,7 +208,8 @@ def test_a_pretrained_encoder_answers_many_at_once_as_it_was_judged(site: Site, 
     entry = site.promote(model, site.judge(model).hash)
     made: Any = Replica.__new__(Replica)
     made._thread = threads.one(1)
-    made._start(site.settings, TICKETS, entry.seq, Options(batch_rows=5))
+    made._verify(site.settings, TICKETS, entry.seq, Options(batch_rows=5))
+    made._load()
 
     async def all_at_once() -> list[dict[str, Any]]:
         return list(await asyncio.gather(*map(made.answer, given)))

@@ -25,7 +25,8 @@ from serving.engines import threads
 from serving.engines.launched import Server
 from serving.engines.plans import Penalties, Plan
 from serving.engines.upstream import UpstreamEngine
-from serving.replica import Options, plain
+from serving.answers import plain
+from serving.replica import Options
 from serving.writing import WriterReplica
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def replica(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     entry = site.promote(model, site.judge(model, task=TITLES).hash, TITLES)
     made: Any = WriterReplica.__new__(WriterReplica)
     made._thread = threads.one(1)
-    made._start(site.settings, TITLES, entry.seq, Options())
+    made._verify(site.settings, TITLES, entry.seq, Options())
+    made._load()
     yield made
     made.__del__()
 
