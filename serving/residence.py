@@ -69,7 +69,7 @@ class Residence:
             self._done.set()
 
     async def enter(self, seconds: float = START_SECONDS) -> None:
-        """Load as soon as there is room. Raises UnavailableError when there is none for so long, and what `load` does."""
+        """Load once there is room. Raises UnavailableError when there is none for so long, and what `load` raises."""
         async with self._lock:
             if self._here:
                 return

@@ -16,9 +16,9 @@ from hotline.policy import Upstream
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Wish
+from serving.answers import no_answer, plain
 from serving.chat_news import Begun, News
 from serving.chat_request import ChatRequest
-from serving.answers import no_answer, plain
 from serving.replica import Options, Replica
 from serving.verified import private_copy
 

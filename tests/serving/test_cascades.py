@@ -14,9 +14,9 @@ from hotline.errors import IntegrityError, UnavailableError
 from hotline.families import cascade
 from hotline.tasks import find
 from hotline.wishes import Wish
+from serving.answers import plain
 from serving.cascades import CascadeReplica
 from serving.engines import threads
-from serving.answers import plain
 from serving.replica import Options
 
 if TYPE_CHECKING:

@@ -91,7 +91,9 @@ def test_every_version_answers_in_turn_within_the_limit(live: Running, limit: in
     again = {task: ask(live, task).json() for task in BODIES}
     done.set()
     watching.join()
-    assert {task: said["answer"] for task, said in first.items()} == {task: said["answer"] for task, said in again.items()}
+    assert {task: said["answer"] for task, said in first.items()} == {
+        task: said["answer"] for task, said in again.items()
+    }
     assert 0 < max(seen) <= limit
     metrics = httpx.get(f"{live.url}/metrics", trust_env=False).text
     held = [line for line in metrics.splitlines() if line.startswith("hotline_resident_bytes{")]

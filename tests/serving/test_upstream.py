@@ -20,12 +20,12 @@ from hotline.errors import InputError, UnavailableError
 from hotline.families import generation
 from hotline.policy import Upstream
 from hotline.tasks import find
+from serving.answers import plain
 from serving.chat_request import ChatRequest
 from serving.engines import threads
 from serving.engines.launched import Server
 from serving.engines.plans import Penalties, Plan
 from serving.engines.upstream import UpstreamEngine
-from serving.answers import plain
 from serving.replica import Options
 from serving.writing import WriterReplica
 
