@@ -226,8 +226,11 @@ class Replica:
         return None
 
     def __del__(self) -> None:
+        """Ray Serve calls it when the replica ends."""
         if hasattr(self, "_runner"):
             self._runner.close()
+        if self._residence:
+            self._residence.close()
 
 
 def _lengthened(example: Input, task: Task) -> list[Input]:

@@ -52,6 +52,7 @@ class Residence:
         self._placed, self._here, self._calls, self._used = False, False, 0, time.monotonic()
         self._done = asyncio.Event()
         self._waking: asyncio.Task[None] | None = None
+        self._resting: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -108,25 +109,34 @@ class Residence:
                     )
                 await asyncio.sleep(ASK_SECONDS)
         except RayError:
-            log.exception("the route table does not answer; the model is loaded without asking for room")
+            log.warning("the route table does not answer; the model is loaded without asking for room")
         self._placed = True
 
     def _resident(self) -> Resident:
         answering = self._calls or self._lock.locked()
         return Resident(*self._name, self._size, None if answering else time.monotonic() - self._used)
 
+    def close(self) -> None:
+        """The replica ends: its place is free."""
+        self._telling.cancel()
+        self._table.left.remote(self._name[0])
+
     async def _tell(self) -> None:
-        """Say again and again that the model is in memory, until another one needs the place."""
+        """Say again and again that the model is in memory; when another one needs the place, let it go meanwhile."""
         while True:
             await asyncio.sleep(TELL_SECONDS)
             try:
-                if self._placed and not await self._table.stays.remote(self._resident()):
-                    await self._rest()
+                leave = self._placed and not await self._table.stays.remote(self._resident())
             except RayError:
-                log.exception("the route table does not answer; the model stays in memory")
+                log.warning("the route table does not answer; the model stays in memory")
+                continue
+            if leave and (self._resting is None or self._resting.done()):
+                self._resting = asyncio.create_task(self._rest())
 
     async def _rest(self) -> None:
         async with self._lock:
+            if not self._here:
+                return
             self._here = False  # calls that come now wait for the lock, then load
             while self._calls:
                 self._done.clear()
@@ -137,7 +147,10 @@ class Residence:
 
     async def _leave(self) -> None:
         self._placed = False
-        await self._table.left.remote(self._name[0])
+        try:
+            await self._table.left.remote(self._name[0])
+        except RayError:
+            log.warning("the route table does not answer; it forgets the place by itself")
 
 
 def _mib(count: int) -> str:

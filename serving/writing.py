@@ -105,7 +105,7 @@ class WriterReplica(Replica):
         return UpstreamEngine(self._model, server, str(folder / CHECKPOINT_FOLDER))
 
     def __del__(self) -> None:
-        """Ray Serve calls it when the replica ends."""
+        super().__del__()
         if hasattr(self, "_copy"):
             self._engine.stop()
             self._copy.cleanup()

@@ -146,7 +146,9 @@ class Guide:
             return number  # no way that fits: the answer will be cut; or there is room enough
         after = self._ahead()
         after.take(number)
-        way = after.shortest(left - 1)
+        way = after.still(self._way, left - 1)
+        if way is None:
+            way = after.shortest(left - 1)
         if way is not None:
             self._way = way
             return number
@@ -157,6 +159,14 @@ class Guide:
         """That token was written."""
         self._matcher.consume_token(number)
         self._place = self._vocabulary.tokens.after(self._place, number)
+
+    def still(self, way: Sequence[int], limit: int) -> list[int] | None:
+        """The end of a way from the step before, when it leads from here to a valid end in at most `limit` tokens."""
+        for rest in (way[1:], way):
+            whole = [*rest, self._vocabulary.tokenizer.eos_token]
+            if len(rest) <= limit and self._matcher.validate_tokens(whole) == len(whole):
+                return list(rest)
+        return None
 
     def shortest(self, limit: int) -> list[int] | None:
         """A short way from here to a valid end, in at most `limit` tokens; None when none was found. Uses itself up."""
