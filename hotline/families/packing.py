@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-SMALLEST = 2**16
+SMALLEST = 2**14
 """Weights of the smallest layer that gains from it: a smaller one is done before oneDNN has begun."""
 
 
