@@ -44,8 +44,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_rows: int = 32
-    batch_seconds: float = 30.0
-    """Sound in one batch at most, padding included (rows times the longest one); more gains nothing on a CPU."""
+    batch_seconds: float = 60.0
+    """Sound in one batch at most, padding included (rows times the longest one); more gains little on a CPU."""
     waiting: int = 256
     """Texts that wait to be written; a writer refuses more."""
     cache_bytes: int = 1024**3

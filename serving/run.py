@@ -42,9 +42,10 @@ ENVIRONMENT = {
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "MALLOC_ARENA_MAX": "1",
 }
-"""Ray would put replicas behind every other process of the machine (niceness 15). The last three are Ray Serve's
-throughput settings: a call crosses fewer threads on its way."""
+"""Ray would put replicas behind all other processes (niceness 15). RAY_SERVE's last three are its throughput settings:
+a call crosses fewer threads. With one arena glibc keeps a thread's large blocks, too (hotline/memory.py)."""
 
 
 @dataclass

@@ -21,7 +21,7 @@ from hotline.errors import InputError
 from hotline.families import adapters, speech_features
 from hotline.families.adapter_options import AdapterOptions
 from hotline.families.recognisers import IGNORED, Encoded, Heard, padded
-from hotline.families.sequence_recogniser import heard_of, probabilities, symbol_loss
+from hotline.families.sequence_recogniser import Likeliest, heard_of, probabilities, symbol_loss
 from hotline.families.speech_features import Wave
 from hotline.families.tokens import Tokens
 from hotline.families.transcriber_options import Augmentation, PretrainedSpeechOptions
@@ -126,6 +126,7 @@ class AudioLanguageModel(nn.Module):
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         """token_BNU after the prompt, and score_BNU, the log-probability of each; N = `beams`, best first."""
         prompts = self._prompts(hidden_BLD, mask_BL)
+        likeliest = Likeliest()
         ones = [torch.ones(len(each), dtype=torch.long, device=each.device) for each in prompts]
         token_RU = self.model.generate(
             inputs_embeds=pad_sequence(prompts, batch_first=True, padding_side="left"),
@@ -136,12 +137,17 @@ class AudioLanguageModel(nn.Module):
             max_new_tokens=self.longest + 1,
             eos_token_id=self.ends,
             pad_token_id=self.end,
+            logits_processor=[likeliest],
         )
         hidden_RLD, mask_RL = (each.repeat_interleave(beams, dim=0) for each in (hidden_BLD, mask_BL))
-        score_RU = probabilities(
-            lambda some: self._logits(hidden_RLD[some], mask_RL[some], token_RU[some]),
-            token_RU,
-            self.model.config.text_config.vocab_size,
+        score_RU = (
+            likeliest.score_RU()
+            if beams == 1
+            else probabilities(
+                lambda some: self._logits(hidden_RLD[some], mask_RL[some], token_RU[some]),
+                token_RU,
+                self.model.config.text_config.vocab_size,
+            )
         )
         shape = (len(hidden_BLD), beams, token_RU.shape[1])
         return {"token_BNU": token_RU.reshape(shape), "score_BNU": score_RU.reshape(shape)}

@@ -133,6 +133,8 @@ def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int,
     from transformers import GenerationMixin
     from transformers.modeling_outputs import BaseModelOutput
 
+    likeliest = Likeliest()
+    watching: Any = [likeliest]
     # The mixin's own loop: Whisper's override detects languages and walks over long recordings by itself.
     token_RU: Any = GenerationMixin.generate(
         model,
@@ -142,13 +144,18 @@ def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int,
         num_beams=beams,
         num_return_sequences=beams,
         max_new_tokens=longest,
+        logits_processor=watching,
     )
     hidden_RLD, before_RU = hidden_BLD.repeat_interleave(beams, dim=0), token_RU[:, :-1]
     token_RU = token_RU[:, len(prompt) :]
-    score_RU = probabilities(
-        lambda some: _logits(model, hidden_RLD[some], before_RU[some])[:, len(prompt) - 1 :],
-        token_RU,
-        model.config.vocab_size,
+    score_RU = (
+        likeliest.score_RU()
+        if beams == 1
+        else probabilities(
+            lambda some: _logits(model, hidden_RLD[some], before_RU[some])[:, len(prompt) - 1 :],
+            token_RU,
+            model.config.vocab_size,
+        )
     )
     shape = (len(hidden_BLD), beams, token_RU.shape[1])
     return {"token_BNU": token_RU.reshape(shape), "score_BNU": score_RU.reshape(shape)}
@@ -176,6 +183,21 @@ def heard_of(
             different.setdefault(heard.text, heard)
         readings.append(list(different.values()))
     return readings
+
+
+class Likeliest:
+    """Sees every step of a generation, and keeps the log-probability of the symbol that a greedy one takes: what was
+    said is not computed once more to be scored."""
+
+    def __init__(self) -> None:
+        self._steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, score_RV: Tensor) -> Tensor:
+        self._steps.append(score_RV.amax(-1) - score_RV.logsumexp(-1))
+        return score_RV
+
+    def score_RU(self) -> Tensor:
+        return torch.stack(self._steps, dim=1)
 
 
 def probabilities(logits: Callable[[slice], Tensor], token_RU: Tensor, vocabulary: int) -> Tensor:

@@ -16,12 +16,13 @@ from hotline import families
 from hotline.audio import Audio, tone
 from hotline.errors import InputError
 from hotline.families import transcriber
+from hotline.families.recognisers import IGNORED
 from hotline.families.transcriber import Transcriber
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.task import Answer, Input, Target
 from hotline.tasks import find
 
-TINY = runpy.run_path(str(Path(__file__).parents[1] / "tiny_audio_language_models.py"))
+TINY = runpy.run_path(str(Path(__file__).parents[1] / "random_audio_language_models.py"))
 TASK = find("transcription")
 CLIPS = {"路灯": 300, "ba c": 700, "冇水 ab": 1500, "ac": 2500}
 """Text, and hertz of the tone that stands for it."""
@@ -142,6 +143,24 @@ def test_symbols_are_scored_as_the_base_scores_them_after_its_own_prompt(
     assert labels_BU[0].tolist() == given["input_ids"][0, -symbols:].tolist()
     assert len(ours) == symbols + 1, "the text and its end, and the end of the clip without one"
     assert torch.allclose(ours[:symbols], theirs[-symbols - 1 : -1], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_reading_is_scored_as_its_symbols_are(kind: str, beams: int, checkpoints: dict[str, Path]) -> None:
+    recogniser = created(options(checkpoints[kind])).eval().recogniser
+    waves = [noise(samples).audio.samples.astype(np.float32) / 32768 for samples in (20_000, 9_000)]  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        encoded = recogniser.encode(recogniser.features(waves))
+        state = recogniser.readings(encoded.hidden_BLD, encoded.mask_BL, beams)
+        best_BU, score_BU = state["token_BNU"][:, 0], state["score_BNU"][:, 0]
+        after_end_BU = (best_BU == recogniser.end).cumsum(1) - (best_BU == recogniser.end).int() > 0
+        labels_BU = best_BU.masked_fill(after_end_BU, IGNORED)
+        logits = recogniser.scored(encoded.hidden_BLD, encoded.mask_BL, labels_BU)
+    said = labels_BU != IGNORED
+    symbols = labels_BU[said]
+    assert len(symbols) > len(waves), "something is said"
+    assert torch.allclose(score_BU[said], logits.log_softmax(-1)[range(len(symbols)), symbols], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -109,7 +109,7 @@ def w2v_bert(folder: Path) -> None:
     SeamlessM4TFeatureExtractor(feature_size=24, num_mel_bins=24, stride=2).save_pretrained(folder)
 
 
-AUDIO_LANGUAGE_MODELS = runpy.run_path(str(Path(__file__).parents[1] / "tiny_audio_language_models.py"))
+AUDIO_LANGUAGE_MODELS = runpy.run_path(str(Path(__file__).parents[1] / "random_audio_language_models.py"))
 
 
 def qwen3_asr(folder: Path) -> None:

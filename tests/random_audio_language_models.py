@@ -1,8 +1,8 @@
-"""Checkpoints of Qwen3-ASR and Fun-ASR-Nano as transformers saves the large ones: tiny, with random weights."""
+"""Checkpoints of Qwen3-ASR and Fun-ASR-Nano as transformers saves the large ones, random weights: tiny, or sized."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ def template(asked: str, sound: str) -> str:
     return f"{{%- set asked = {SYSTEM + asked!r} -%}}{{%- set sound = {sound!r} -%}}{ASKED}"
 
 
-def tokenizer(texts: Iterable[str]) -> Any:
-    words = vocabularies.trained(texts, 400, single_characters=True)
+def tokenizer(texts: Iterable[str], size: int = 400) -> Any:
+    words = vocabularies.trained(texts, size, single_characters=True)
     words.add_tokens(["<asr_text>"])
     words.add_special_tokens({"additional_special_tokens": ["<|im_start|>", SOUND, BEGIN, END, STACKED]})
     for name, token in (("audio_token", SOUND), ("audio_bos_token", BEGIN), ("audio_eos_token", END)):
@@ -40,23 +40,30 @@ def language_model(words: Any) -> dict[str, Any]:
     return {"model_type": "qwen3", **sizes, "tie_word_embeddings": True}
 
 
-def qwen3_asr(folder: Path, texts: Iterable[str]) -> None:
+def qwen3_asr(
+    folder: Path,
+    texts: Iterable[str],
+    vocabulary: int = 400,
+    audio: Mapping[str, int] | None = None,
+    language: Mapping[str, int] | None = None,
+) -> None:
+    """`audio` and `language` change sizes of the encoder and of the language model."""
     from transformers import Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRForConditionalGeneration
     from transformers import Qwen3ASRProcessor as Processor
 
-    words = tokenizer(texts)
+    words = tokenizer(texts, vocabulary)
     half = {"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "d_model": 32}
-    audio = {"model_type": "qwen3_asr_encoder", **half, "num_mel_bins": 24, "downsample_hidden_size": 16}
+    heard = {**half, "num_mel_bins": 24, "downsample_hidden_size": 16, "output_dim": 32, **(audio or {})}
     config = Qwen3ASRConfig(
-        audio_config={**audio, "output_dim": 32},
-        text_config=language_model(words),
+        audio_config={"model_type": "qwen3_asr_encoder", **heard},
+        text_config=language_model(words) | (language or {}),
         audio_token_id=words.convert_tokens_to_ids(SOUND),
         pad_token_id=words.eos_token_id,
         eos_token_id=[words.pad_token_id, words.eos_token_id],
     )
     keep(Qwen3ASRForConditionalGeneration(config), folder)
-    heard = Qwen3ASRFeatureExtractor(feature_size=24)
-    Processor(heard, words, chat_template=template("", BEGIN + SOUND + END)).save_pretrained(folder)
+    extractor = Qwen3ASRFeatureExtractor(feature_size=heard["num_mel_bins"])
+    Processor(extractor, words, chat_template=template("", BEGIN + SOUND + END)).save_pretrained(folder)
 
 
 def fun_asr_nano(folder: Path, texts: Iterable[str]) -> None:
