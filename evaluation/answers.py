@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from evaluation import costs
-from hotline import families, memory, registry
+from hotline import families, registry
 from hotline.costs import Cost
 from hotline.digests import canonical_json
 from hotline.errors import RefusedError
@@ -134,7 +134,6 @@ def here(settings: Settings, task: Task, address: ModelAddress, batches: Sequenc
 
 def loaded(settings: Settings, task: Task, address: ModelAddress) -> Callable[[Batch], Reply]:
     """The version, loaded from its verified bytes, as what answers a batch."""
-    memory.keep_freed()
     family, model = families.load(settings.verified / address.digest, task)
 
     def reply(batch: Batch) -> Reply:
