@@ -1,6 +1,6 @@
 """Serving, measured in one run: speech in batches, the gateway, many clients, and the writer beside a peer.
 
-    python bench/serve.py [--part speech|recogniser|writer|triton] [--workspace workspace] [--repeats 3]
+    python bench/serve.py [--part speech|recogniser|writer|triton] [--workspace workspace] [--repeats 3] [--threads 1]
 
 Part `speech` starts the endpoints of a workspace's champions (`make demo` leaves one): clips of its test split one by
 one, `--concurrency` at a time, and by the bare model in this process, fed perfect batches; tickets one by one, over

@@ -137,7 +137,7 @@ class AudioLanguageModel(nn.Module):
             max_new_tokens=self.longest + 1,
             eos_token_id=self.ends,
             pad_token_id=self.end,
-            logits_processor=[likeliest],
+            logits_processor=[likeliest] if beams == 1 else [],
         )
         hidden_RLD, mask_RL = (each.repeat_interleave(beams, dim=0) for each in (hidden_BLD, mask_BL))
         score_RU = (

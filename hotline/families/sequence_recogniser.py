@@ -134,7 +134,7 @@ def generated(model: Any, hidden_BLD: Tensor, prompt: Sequence[int], beams: int,
     from transformers.modeling_outputs import BaseModelOutput
 
     likeliest = Likeliest()
-    watching: Any = [likeliest]
+    watching: Any = [likeliest] if beams == 1 else []
     # The mixin's own loop: Whisper's override detects languages and walks over long recordings by itself.
     token_RU: Any = GenerationMixin.generate(
         model,

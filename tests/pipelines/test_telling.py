@@ -89,6 +89,11 @@ def test_a_test_message_says_who_took_it(here: Settings, told: tuple[str, list[d
     assert told[1][0]["event"] == "test"
 
 
-def test_a_site_without_webhooks_or_without_a_policy_tells_nobody(tmp_path: Path, here: Settings) -> None:
-    (here.workspace / "policy" / "site.yaml").write_text("no: policy")
+@pytest.mark.parametrize("site", ["no: policy", "{schema_version: 1, site: test, profile: demo}"])
+def test_a_site_without_webhooks_or_without_a_policy_tells_nobody(
+    here: Settings, told: tuple[str, list[dict[str, Any]]], site: str
+) -> None:
+    (here.workspace / "policy" / "site.yaml").write_text(site)
     telling.ran(here, load(RECIPE), "tickets", ADDRESS)
+    notices.wait(20)
+    assert told[1] == []

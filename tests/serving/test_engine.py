@@ -111,10 +111,12 @@ def test_an_answer_that_nobody_waits_for_frees_its_memory(engine: Continuous, mo
     async def leave_early() -> None:
         async for _ in engine.write([endless(model, 100_000)] * 3):
             break
-        while any(engine.load.values()):
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while any(engine.load.values()):
+                await asyncio.sleep(0.01)
 
     asyncio.run(leave_early())
+    assert not any(engine.load.values())
 
 
 def test_the_memory_is_never_more_than_it_was_given(model: Any) -> None:
