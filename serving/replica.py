@@ -12,21 +12,20 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray import get_runtime_context, serve
 
-from hotline import families, memory, policy, tasks, voice_activity
-from hotline.audio import Audio
+from hotline import families, memory, policy, tasks
 from hotline.errors import HotlineError, UnavailableError
 from hotline.settings import Settings
 from hotline.task import Answer, Input, Task
 from hotline.wishes import NOTHING, Abilities, Wish
-from serving import routes
+from serving import routes, warming
 from serving.answers import no_answer, plain
 from serving.engines import engine, threads
 from serving.engines.batching import Batcher
 from serving.engines.engine import Engine, EngineName, TritonPlace
+from serving.engines.joining import Joining
 from serving.residence import Residence
 from serving.verified import check_declaration, private_copy, verify
 from serving.watch.computing import Computing
@@ -49,7 +48,7 @@ class Options(BaseModel):
     waiting: int = 256
     """Texts that wait to be written; a writer refuses more."""
     cache_bytes: int = 1024**3
-    """Keys and values of the texts that a writer writes at once."""
+    """Keys and values of the texts that are written at once."""
     threads: int = 1
     resident_bytes: int | None = None
     """Of a site's models in a machine's memory: those asked least recently make room. None: all stay."""
@@ -129,10 +128,24 @@ class Replica:
             self._runner: Engine = engine.find(task, self._family, model.digest, name, options.triton)
             self._runner.open(Path(folder), self._model)
         self._able = families.abilities(self._family, self._model)
-        self._warm_up(options)
         fits = (options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})).fits
-        self._batches = Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
+        self._batches: Batcher[Asked, Answer | Exception] | Joining[Asked, Answer | Exception] = self._joining(
+            options
+        ) or Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
+        self._warm_up(options)
         self._computing.resident(self._size)
+
+    def _joining(self, options: Options) -> Joining[Asked, Answer | Exception] | None:
+        """For a model that writes answers side by side; None for others."""
+        offered = getattr(self._family, "listening", None)
+        rows = offered(self._model, options.cache_bytes) if offered else None
+        if rows is None:
+            return None
+        wanted, urgent = attrgetter("question", "wish"), attrgetter("urgent")
+        return Joining(rows, wanted, options.batch_rows, self._alone, urgent, self._thread, self._computing)
+
+    def _alone(self, call: Asked) -> Answer | Exception:
+        return self._each([call])[0]
 
     def _free(self) -> None:
         """The model out of memory; nobody is being answered."""
@@ -155,13 +168,10 @@ class Replica:
         return self._residence.held() if self._residence else nullcontext()
 
     def _warm_up(self, options: Options) -> None:
-        """Answer the task's examples, alone and as full batches, so that no caller pays for first-time costs."""
-        examples = [self._task.input.model_validate(example) for example in self._task.examples]
-        lengthened = [long for example in examples for long in _lengthened(example, self._task)]
-        longest = max(1, int(options.batch_seconds / voice_activity.LONGEST_SECONDS))
-        for rows in (examples, (examples * options.batch_rows)[: options.batch_rows], lengthened * longest):
-            if rows:
-                self._answers([Asked(row, NOTHING) for row in rows])
+        """Answer the task's examples in the way in which callers will be answered."""
+        for rows in warming.batches(self._task, options):
+            warm_up = self._batches.warm_up if isinstance(self._batches, Joining) else self._answers
+            warm_up([Asked(row, NOTHING) for row in rows])
 
     def identity(self) -> str:
         """The digest of the bytes that answer here."""
@@ -231,15 +241,6 @@ class Replica:
             self._runner.close()
         if self._residence:
             self._residence.close()
-
-
-def _lengthened(example: Input, task: Task) -> list[Input]:
-    """An example that is a recording, as long as stretches get; nothing for other examples."""
-    if not task.audio_field:
-        return []
-    sound: Audio = getattr(example, task.audio_field)
-    samples = np.resize(sound.samples, int(voice_activity.LONGEST_SECONDS * sound.sample_rate_hz))
-    return [example.model_copy(update={task.audio_field: Audio(samples, sound.sample_rate_hz)})]
 
 
 def _table(settings: Settings) -> Any:

@@ -47,7 +47,8 @@ class Family(Protocol):
     its `prepare` takes `packs`: for every sequence the numbers of the rows in it. One that can do more than answer says
     so with `abilities(model) -> Abilities`, and does it with `decode_with(model, state, inputs, wishes)`. One whose
     `forward` can run elsewhere gives its state as named tensors with `to_tensors(state)`, and takes it back with
-    `of_tensors(tensors)`.
+    `of_tensors(tensors)`. One that can write answers side by side, as they come and go, offers `listening(model,
+    cache_bytes)`: rows as serving/engines/joining.py describes them, or None for a model that cannot.
     """
 
     def base_digest(self, options: Any) -> str | None:

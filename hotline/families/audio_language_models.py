@@ -28,6 +28,8 @@ from hotline.families.transcriber_options import Augmentation, PretrainedSpeechO
 
 MODEL_TYPES = ("qwen3_asr", "fun_asr_nano")
 SHORTEST_SECONDS = 0.1
+ENCODED_AT_ONCE = 8
+"""Clips, on a CPU: the convolutions of more at once wait for memory."""
 TEXT_MARK = "<asr_text>"
 """What Qwen3-ASR writes between the language, if it was told none, and the text."""
 
@@ -108,10 +110,14 @@ class AudioLanguageModel(nn.Module):
 
     def encode(self, batch: dict[str, Tensor]) -> Encoded:
         """The sound as the language model gets it: after the encoder and the projection to its width."""
-        sound = batch["sound_BTM"].transpose(1, 2) if self._bands_first else batch["sound_BTM"]
-        said = self.model.get_audio_features(input_features=sound, input_features_mask=batch["mask_BT"])
-        places_B = batch["places_B"]
-        hidden_BLD = pad_sequence(said.pooler_output.split(places_B.tolist()), batch_first=True)
+        sound, places_B = batch["sound_BTM"], batch["places_B"]
+        sound = sound.transpose(1, 2) if self._bands_first else sound
+        # Only to answer: ranks in training that share weights must make equally many passes.
+        clips = ENCODED_AT_ONCE if sound.device.type == "cpu" and not self.training else len(sound)
+        parts = zip(torch.split(sound, clips), torch.split(batch["mask_BT"], clips), strict=True)
+        said = [self.model.get_audio_features(input_features=part, input_features_mask=mask) for part, mask in parts]
+        hidden = torch.cat([each.pooler_output for each in said])
+        hidden_BLD = pad_sequence(list(torch.split(hidden, places_B.tolist())), batch_first=True)
         mask_BL = torch.arange(hidden_BLD.shape[1], device=places_B.device) < places_B[:, None]
         return Encoded(hidden_BLD, mask_BL.long())
 
@@ -125,7 +131,7 @@ class AudioLanguageModel(nn.Module):
 
     def readings(self, hidden_BLD: Tensor, mask_BL: Tensor, beams: int) -> Any:
         """token_BNU after the prompt, and score_BNU, the log-probability of each; N = `beams`, best first."""
-        prompts = self._prompts(hidden_BLD, mask_BL)
+        prompts = self.prompts(hidden_BLD, mask_BL)
         likeliest = Likeliest()
         ones = [torch.ones(len(each), dtype=torch.long, device=each.device) for each in prompts]
         token_RU = self.model.generate(
@@ -149,6 +155,7 @@ class AudioLanguageModel(nn.Module):
                 self.model.config.text_config.vocab_size,
             )
         )
+        token_RU = token_RU.masked_fill(torch.isin(token_RU, torch.tensor(self.ends, device=token_RU.device)), self.end)
         shape = (len(hidden_BLD), beams, token_RU.shape[1])
         return {"token_BNU": token_RU.reshape(shape), "score_BNU": score_RU.reshape(shape)}
 
@@ -160,7 +167,7 @@ class AudioLanguageModel(nn.Module):
         start = numbers.index(self.mark) + 1 if self.mark in numbers else 0
         return [(text, [start + place for place in places]) for text, places in self.tokens.written(numbers[start:])]
 
-    def _prompts(self, hidden_BLD: Tensor, mask_BL: Tensor) -> list[Tensor]:
+    def prompts(self, hidden_BLD: Tensor, mask_BL: Tensor) -> list[Tensor]:
         """Every clip's prompt, (P, D)."""
         embedded = self.model.get_input_embeddings()
         before_PD, after_PD = (
@@ -173,7 +180,7 @@ class AudioLanguageModel(nn.Module):
 
     def _logits(self, hidden_BLD: Tensor, mask_BL: Tensor, token_BU: Tensor) -> Tensor:
         """Scores of every symbol, (B, U, V), given the prompt and the true symbols before it."""
-        prompts = self._prompts(hidden_BLD, mask_BL)
+        prompts = self.prompts(hidden_BLD, mask_BL)
         before_BU = token_BU[:, :-1].masked_fill(token_BU[:, :-1] == IGNORED, self.end)
         known_BUD = self.model.get_input_embeddings()(before_BU)
         rows = [torch.cat([prompt_PD, each_UD]) for prompt_PD, each_UD in zip(prompts, known_BUD, strict=True)]

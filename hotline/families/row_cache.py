@@ -82,14 +82,15 @@ class RowCache:
         self._taken = [other for other in self._taken if other is not stretch]
         self.free = self.capacity - sum(other.size for other in self._taken)
 
-    def read(self, rows: Sequence[tuple[Stretch, Sequence[int]]]) -> Tensor:
+    def read(self, rows: Sequence[tuple[Stretch, Sequence[int] | Tensor]]) -> Tensor:
+        """Tokens that are no text, such as sound, come embedded: (tokens, width)."""
         self._now = [(stretch, len(numbers)) for stretch, numbers in rows]
         assert all(stretch.seen + count <= stretch.size for stretch, count in self._now)
         device = next(self.model.parameters()).device
         places = [place for stretch, count in self._now for place in range(stretch.seen, stretch.seen + count)]
         last = torch.tensor([count for _, count in self._now]).cumsum(0) - 1
         said = self.model(
-            input_ids=torch.tensor([[number for _, numbers in rows for number in numbers]], device=device),
+            **self._given([numbers for _, numbers in rows], device),
             position_ids=torch.tensor([places], device=device),
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),  # its shape: there is none to make
             use_cache=False,
@@ -99,6 +100,14 @@ class RowCache:
         for stretch, count in self._now:
             stretch.seen += count
         return torch.as_tensor(said.logits[0])
+
+    def _given(self, rows: Sequence[Sequence[int] | Tensor], device: torch.device) -> dict[str, Tensor]:
+        """The new tokens of all rows: by their numbers, or embedded where some of them are."""
+        if not any(isinstance(row, Tensor) for row in rows):
+            return {"input_ids": torch.tensor([[int(number) for row in rows for number in row]], device=device)}
+        embedded = self.model.get_input_embeddings()
+        whole = [row if isinstance(row, Tensor) else embedded(torch.tensor(row, device=device)) for row in rows]
+        return {"inputs_embeds": torch.cat(whole)[None]}
 
     def attend(
         self, layer: int, query_1HND: Tensor, key_1HND: Tensor, value_1HND: Tensor, scaling: float | None

@@ -7,7 +7,7 @@ Legend: B clips, L outputs, D width, K dialects.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from hotline.families.word_times import Aligner
 from hotline.labels import LabelTree
 from hotline.task import Answer, Input, Target, Task
 from hotline.wishes import Abilities, Wish
+
+if TYPE_CHECKING:
+    from hotline.families.listening import Listening
 
 __all__ = ["DECLARATION_FILE", "Transcriber", "load", "save"]
 TOLD_SHARE = 0.97
@@ -108,12 +111,24 @@ def loss(model: Transcriber, batch: Mapping[str, Tensor]) -> Tensor:
 
 def forward(model: Transcriber, batch: Mapping[str, Tensor]) -> Any:
     """dialect_BK (probabilities), seconds_B, and the recogniser's own state where the task wants a text."""
+    hidden_BLD, mask_BL, state = heard(model, batch)
+    if not model.writes:
+        return state
+    return {**state, "text": model.recogniser.readings(hidden_BLD, mask_BL, model.options.root.beams)}
+
+
+def heard(model: Transcriber, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """hidden_BLD and mask_BL of the sound, and what `forward` tells of it beside the text."""
     hidden_BLD, mask_BL, _ = model.recogniser.encode(dict(batch))
     dialect_BK = model.dialect_head(_mean(hidden_BLD, mask_BL)).float().softmax(-1)
-    state = {"dialect_BK": dialect_BK, "seconds_B": batch["seconds_B"]}
-    if model.writes:
-        state["text"] = model.recogniser.readings(hidden_BLD, mask_BL, model.options.root.beams)
-    return state
+    return hidden_BLD, mask_BL, {"dialect_BK": dialect_BK, "seconds_B": batch["seconds_B"]}
+
+
+def listening(model: Transcriber, cache_bytes: int) -> Listening | None:
+    """Its clips, written side by side; None for a recogniser that hears a batch from its beginning to its end."""
+    from hotline.families import listening
+
+    return listening.Listening(model, cache_bytes) if listening.able(model) else None
 
 
 def decode(model: Transcriber, state: Any) -> Iterator[Answer]:

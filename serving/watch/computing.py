@@ -23,13 +23,17 @@ class Computing:
     @contextmanager
     def batch(self, rows: int) -> Iterator[None]:
         """So many inputs are computed at once inside of this context."""
-        count, began = self._meters("hotline_computing_rows", *self._labels), time.perf_counter()
-        count.inc(rows)
+        began = time.perf_counter()
+        self.count(rows)
         try:
             yield
         finally:
-            count.dec(rows)
+            self.count(-rows)
             self.step(rows, time.perf_counter() - began)
+
+    def count(self, more: int) -> None:
+        """So many more, or fewer, inputs are being computed."""
+        self._meters("hotline_computing_rows", *self._labels).inc(more)
 
     def step(self, rows: int, seconds: float) -> None:
         """So many were computed at once, for so long."""

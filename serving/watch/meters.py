@@ -55,7 +55,7 @@ COUNTED = (
     Declared("counter", "hotline_tokens_total", "Tokens written"),
     Declared("histogram", "hotline_batch_rows", "Inputs that a version computes at once", VERSION, ROWS),
     Declared("counter", "hotline_compute_seconds_total", "Time in which a replica computed"),
-    Declared("gauge", "hotline_computing_rows", "Inputs in a batch that is being computed"),
+    Declared("gauge", "hotline_computing_rows", "Inputs that are being computed"),
     Declared("gauge", "hotline_resident_bytes", "Files of the model, while it is in a replica's memory"),
     Declared("gauge", "hotline_in_flight", "Calls that are taken and not answered yet", ("task",)),
     Declared("gauge", "hotline_ingress_processes", "Ingress processes alive", ()),

@@ -1,0 +1,196 @@
+"""Answers that are written side by side: a call joins those that are being written, and its reply leaves when it ends.
+
+For families that offer it (`families.listening`): a short recording does not wait for a long one, and what is read for
+every symbol, the weights, is read for all of them at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from serving.engines.batching import LIVE_SECONDS
+
+log = logging.getLogger("ray.serve")
+
+Call = TypeVar("Call")
+Reply = TypeVar("Reply")
+
+GROUP = 8
+"""Calls that begin together at most: on a CPU more at once gain nothing, and hold up those that are being written."""
+STEPS = 4
+"""Those that come gather for so many steps of those that are being written: two begin faster together than apart."""
+LIVE_SHARE = 4
+"""While urgent calls come, the others are one of so many of what is written, and of what begins together."""
+
+
+class Rows(Protocol):
+    """What is being written by one model, as a family offers it."""
+
+    def join(self, wanted: Sequence[Any]) -> list[Any]:
+        """Begin these; None for each that there is no memory for now."""
+
+    def step(self) -> list[Any]:
+        """Write on all of them; those that ended with it, which have left."""
+
+    def leave(self, row: Any) -> None:
+        """Write no more of it."""
+
+    def answer(self, row: Any) -> Any:
+        """Of a row that has ended."""
+
+
+class Watcher(Protocol):
+    """Who is told of the work."""
+
+    def count(self, more: int) -> None:
+        """So many more, or fewer, are being written."""
+
+    def step(self, rows: int, seconds: float) -> None:
+        """So many were computed at once, for so long."""
+
+
+@dataclass(eq=False, frozen=True)
+class _Waiting(Generic[Call, Reply]):
+    call: Call
+    reply: asyncio.Future[Reply]
+
+    def tell(self, reply: Reply) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+class Joining(Generic[Call, Reply]):
+    """Answers calls by rows that join and leave, in a thread in which the model is.
+
+    Urgent calls begin first. A call that the rows fail at, or have no room for by itself, is answered by `alone`.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        wanted: Callable[[Call], Any],
+        most: int,
+        alone: Callable[[Call], Reply],
+        is_urgent: Callable[[Call], bool],
+        thread: Executor,
+        watcher: Watcher,
+    ) -> None:
+        """At most `most` at a time; `wanted` is what the rows need to know of a call."""
+        self._rows, self._most, self._wanted, self._alone = rows, most, wanted, alone
+        self._is_urgent, self._thread, self._watcher = is_urgent, thread, watcher
+        self._waiting: list[_Waiting[Call, Reply]] = []
+        self._written: dict[Any, _Waiting[Call, Reply]] = {}
+        self._working: asyncio.Task[None] | None = None
+        self._live_until, self._full = 0.0, False
+
+    async def answer(self, call: Call) -> Reply:
+        """The call's reply; of a caller who gives up no more is written."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting[Call, Reply](call, loop.create_future())
+        self._waiting.append(waiting)
+        if self._is_urgent(call):
+            self._live_until = time.monotonic() + LIVE_SECONDS
+        if self._working is None or self._working.done():
+            self._working = loop.create_task(self._work_off(loop))
+        return await waiting.reply
+
+    def warm_up(self, calls: Sequence[Call]) -> None:
+        """Write the answers to these for nobody, in the model's thread, before anybody asks."""
+        for at in range(0, len(calls), GROUP):
+            left = set(self._rows.join([self._wanted(call) for call in calls[at : at + GROUP]])) - {None}
+            while left:
+                left -= set(self._rows.step())
+
+    async def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
+        await asyncio.sleep(0)  # calls that came in one go begin together
+        while (begin := self._next()) or self._written:
+            room = self._most - len(self._written) - len(begin)
+            steps = 0 if min(room, len(self._waiting)) >= GROUP and len(begin) == GROUP else STEPS
+            self._waiting[:0] = await loop.run_in_executor(self._thread, self._turn, loop, begin, steps)
+
+    def _next(self) -> list[_Waiting[Call, Reply]]:
+        """The calls that begin now, taken out of those that wait."""
+        self._waiting = [each for each in self._waiting if not each.reply.done()]
+        urgent = [each for each in self._waiting if self._is_urgent(each.call)]
+        room = 0 if self._full else min(GROUP, self._most - len(self._written))
+        if not urgent and time.monotonic() < self._live_until:
+            others = sum(not self._is_urgent(each.call) for each in self._written.values())
+            room = min(room, GROUP // LIVE_SHARE, max(1, self._most // LIVE_SHARE) - others)
+        begin = (urgent or self._waiting)[: max(0, room)]
+        taken = set(map(id, begin))
+        self._waiting = [each for each in self._waiting if id(each) not in taken]
+        return begin
+
+    def _turn(
+        self, loop: asyncio.AbstractEventLoop, begin: list[_Waiting[Call, Reply]], steps: int
+    ) -> list[_Waiting[Call, Reply]]:
+        """Begin, and write so many steps, in the model's thread; those that there is no room for yet."""
+
+        def tell(waiting: _Waiting[Call, Reply], reply: Reply) -> None:
+            loop.call_soon_threadsafe(waiting.tell, reply)
+
+        for row in [row for row, waiting in self._written.items() if waiting.reply.done()]:
+            self._rows.leave(row)
+            self._left(row)
+        left = self._begun(begin, tell) if begin else []
+        for _ in range(steps):
+            if self._written:
+                self._step(tell)
+        return left
+
+    def _begun(
+        self, begin: list[_Waiting[Call, Reply]], tell: Callable[[_Waiting[Call, Reply], Reply], None]
+    ) -> list[_Waiting[Call, Reply]]:
+        """Have them begin together, or each alone when that fails; those that there is no room for yet."""
+        began = time.perf_counter()
+        try:
+            rows = self._rows.join([self._wanted(each.call) for each in begin])
+        except Exception:  # noqa: BLE001 - each alone tells whose it is
+            if len(begin) > 1:
+                return [each for one in begin for each in self._begun([one], tell)]
+            tell(begin[0], self._alone(begin[0].call))
+            return []
+        self._watcher.step(len(begin), time.perf_counter() - began)
+        joined = {row: each for row, each in zip(rows, begin, strict=True) if row is not None}
+        self._written |= joined
+        self._watcher.count(len(joined))
+        left = [each for row, each in zip(rows, begin, strict=True) if row is None]
+        self._full = bool(left and self._written)
+        if left and not self._written:  # there never will be
+            tell(left[0], self._alone(left[0].call))
+            return left[1:]
+        return left
+
+    def _step(self, tell: Callable[[_Waiting[Call, Reply], Reply], None]) -> None:
+        began, rows = time.perf_counter(), len(self._written)
+        try:
+            ended = self._rows.step()
+        except Exception:
+            log.exception("a step failed; what was being written is answered one by one")
+            self._give_up(tell)
+            return
+        self._watcher.step(rows, time.perf_counter() - began)
+        for row in ended:
+            waiting = self._left(row)
+            try:
+                reply = self._rows.answer(row)
+            except Exception:  # noqa: BLE001 - asked alone it says what is wrong
+                reply = self._alone(waiting.call)
+            tell(waiting, reply)
+
+    def _give_up(self, tell: Callable[[_Waiting[Call, Reply], Reply], None]) -> None:
+        for row in list(self._written):
+            self._rows.leave(row)
+            waiting = self._left(row)
+            tell(waiting, self._alone(waiting.call))
+
+    def _left(self, row: Any) -> _Waiting[Call, Reply]:
+        self._full = False
+        self._watcher.count(-1)
+        return self._written.pop(row)
