@@ -81,7 +81,7 @@ class WriterReplica(Replica):
 
     def _own(self, options: Options) -> Continuous:
         made = engine(self._model, options)
-        made.stepped = self._computing.step
+        made.watcher = self._computing
         return made
 
     def _launched(self, settings: Settings, upstream: Upstream) -> UpstreamEngine:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from hotline.families.row_cache import Stretch
 from serving.engines.choosing import Chooser
 from serving.engines.plans import Finish, Piece, Plan, joined
 from serving.engines.texts import Text
+from serving.engines.watcher import Nobody, Watcher
 
 log = logging.getLogger("ray.serve")
 
@@ -93,8 +94,7 @@ class Continuous:
         self._waiting: deque[Row] = deque()
         self._news = threading.Condition()
         self._stopping, self._threads = False, threads or torch.get_num_threads()
-        self.stepped: Callable[[int, float], None] = lambda rows, seconds: None
-        """Told after every step how many answers were in it, and how long it took."""
+        self.watcher: Watcher = Nobody()
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
         self._thread.start()
 
@@ -157,7 +157,6 @@ class Continuous:
                 log.exception("a step failed; the answers in it are given up")
                 for row in self._rows:
                     self._end(row, RuntimeError("the model could not answer this input"))
-                self._rows = []
         for row in (*self._rows, *self._waiting):
             row.tell(UnavailableError("the endpoint is stopping", next="try again in a second"))
 
@@ -176,9 +175,8 @@ class Continuous:
         if not reading:
             return
         began = time.perf_counter()
-        scores_RV = self._memory.read([(row.stretch, numbers) for row, numbers in reading if row.stretch])
-        scores_RV = scores_RV.float().cpu()
-        self.stepped(len(reading), time.perf_counter() - began)
+        scores_RV = self._memory.read([(row.stretch, part) for row, part in reading if row.stretch]).float().cpu()
+        self.watcher.step(len(reading), time.perf_counter() - began)
         for (row, _), scores_V in zip(reading, scores_RV, strict=True):
             if row.stretch and row.stretch.seen >= len(row.plan.prompt):
                 self._write(row, scores_V)
@@ -201,6 +199,7 @@ class Continuous:
                 self._waiting.popleft()
                 if row.stretch:
                     self._rows.append(row)
+                    self.watcher.count(1)
 
     def _reading(self) -> list[tuple[Row, Sequence[int]]]:
         """What the model reads in this step: the last token of every answer, and of prompts what there is room for."""
@@ -248,3 +247,4 @@ class Continuous:
         if row.stretch:
             self._memory.give_back(row.stretch)
             row.stretch = None
+            self.watcher.count(-1)

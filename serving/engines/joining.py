@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from serving.engines.batching import LIVE_SECONDS
+from serving.engines.watcher import Watcher
 
 log = logging.getLogger("ray.serve")
 
@@ -43,16 +44,6 @@ class Rows(Protocol):
 
     def answer(self, row: Any) -> Any:
         """Of a row that has ended."""
-
-
-class Watcher(Protocol):
-    """Who is told of the work."""
-
-    def count(self, more: int) -> None:
-        """So many more, or fewer, are being written."""
-
-    def step(self, rows: int, seconds: float) -> None:
-        """So many were computed at once, for so long."""
 
 
 @dataclass(eq=False, frozen=True)

@@ -22,6 +22,7 @@ from serving.engines.choosing import Chooser
 from serving.engines.continuous import Bounds, Continuous
 from serving.engines.plans import Penalties, Piece, Plan, joined
 from serving.engines.texts import Text
+from serving.engines.watcher import Nobody
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Site
@@ -169,6 +170,42 @@ def test_an_answer_that_fails_harms_no_other(engine: Continuous, model: Any, mon
 
     good, bad = asyncio.run(both())
     assert isinstance(bad, TooLarge) and len(good.tokens) == 20
+
+
+class Counting(Nobody):
+    """Notes how many answers it is told are being written."""
+
+    now = most = 0
+
+    def count(self, more: int) -> None:
+        self.now += more
+        self.most = max(self.most, self.now)
+
+
+def test_what_is_written_is_counted_and_a_step_that_fails_is_not_the_last(
+    engine: Continuous, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = engine.watcher = Counting()
+    together(engine, model, inputs(model, 12))
+    assert watcher.most == 7
+
+    def failing(rows: Any) -> Any:
+        monkeypatch.undo()
+        raise ValueError("this step fails")
+
+    monkeypatch.setattr(engine._memory, "read", failing)
+
+    async def one_after_another() -> Piece:
+        with pytest.raises(RuntimeError, match="could not answer"):
+            await written(engine, endless(model, 20))
+        piece = await written(engine, endless(model, 20))
+        async with asyncio.timeout(60):
+            while any(engine.load.values()):
+                await asyncio.sleep(0.01)
+        return piece
+
+    assert len(asyncio.run(one_after_another()).tokens) == 20
+    assert watcher.now == 0
 
 
 def test_gaps_in_the_memory_are_used_again() -> None:
