@@ -50,6 +50,11 @@ class System:
         """Of a version's bytes; an endpoint shows none."""
         return self.address.digest if isinstance(self.address, ModelAddress) else None
 
+    @property
+    def heading(self) -> str:
+        """Its name, and whether nobody can say which bytes answered."""
+        return self.name if self.digest else f"{self.name}, unattested"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -75,6 +80,7 @@ class Comparison:
                 {
                     "name": system.name,
                     "digest": system.digest,
+                    "attested": system.digest is not None,
                     "note": system.note,
                     "usage": system.usage.as_dict() if system.usage else None,
                     "figures": [figure.model_dump() for figure in system.figures],
@@ -99,10 +105,10 @@ class Comparison:
             caption_style="bold red",
             box=box.SIMPLE_HEAD,
         )
-        for heading in ("score", "slice", "rows", first.name):
+        for heading in ("score", "slice", "rows", first.heading):
             table.add_column(heading, justify="right" if heading == "rows" else "left")
         for system in others:
-            table.add_column(system.name)
+            table.add_column(system.heading)
             table.add_column("difference to the first")
         for number, figure in enumerate(first.figures):
             if all(system.figures[number].estimate is None for system in self.systems):

@@ -142,7 +142,7 @@ function verdictCard(data, system, number) {
     system.note ? el("p", { class: "warning" }, system.note) : null,
     verdict ? [open.length ? list(open) : null,
       passed.length ? el("details", { open: !open.length && passed.length <= 8 && data.systems.length < 3 }, el("summary", {}, say(`${passed.length} findings passed`, `${passed.length} 项通过`)), list(passed)) : null]
-      : !system.digest ? el("p", { class: "soft small" }, say("An endpoint shows no bytes: it is compared, never judged or promoted.", "外部接口无法出示模型文件：只可对比，不能评审或上线。"), system.usage ? ` ${system.usage}` : "")
+      : !system.digest ? el("p", { class: "soft small" }, say("Unattested: an endpoint shows no bytes. It is compared, never judged or promoted.", "未经证实：外部接口无法出示模型文件，只可对比，不能评审或上线。"), system.usage ? ` ${system.usage}` : "")
       : el("p", { class: "soft small" }, say(`hotline judge ${system.name} writes a verdict; a comparison entitles to nothing.`, `hotline judge ${system.name} 会写出裁决；对比本身不构成上线依据。`)),
     el("dl", {}, facts(data, system).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }

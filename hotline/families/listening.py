@@ -40,7 +40,6 @@ class Clip:
     prompt_PD: Tensor
     tokens: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    ended: bool = False
 
     @property
     def unread(self) -> Sequence[int] | Tensor:
@@ -112,12 +111,13 @@ class Listening:
         scores_RV = self._memory.read([(clip.stretch, clip.unread) for clip in self._clips]).float()
         best = scores_RV.max(-1)
         log_probabilities = (best.values - scores_RV.logsumexp(-1)).tolist()
+        ended = []
         for clip, token, score in zip(self._clips, best.indices.tolist(), log_probabilities, strict=True):
             ends = token in self._recogniser.ends
             clip.tokens.append(self._recogniser.end if ends else token)
             clip.scores.append(score)
-            clip.ended = ends or len(clip.tokens) > self._recogniser.longest
-        ended = [clip for clip in self._clips if clip.ended]
+            if ends or len(clip.tokens) > self._recogniser.longest:
+                ended.append(clip)
         for clip in ended:
             self.leave(clip)
         return ended

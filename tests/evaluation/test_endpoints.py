@@ -231,8 +231,9 @@ def test_an_endpoint_stands_beside_a_version_and_cannot_be_judged(
     task, found = candidates(workspace_copy, [f"tickets@{candidate.version}", "endpoint:big"], (), None)
     comparison = compare(workspace_copy, task, found)
     first, second = comparison.as_dict()["systems"]
-    assert (first["usage"], first["digest"]) == (None, candidate.digest)
-    assert (second["name"], second["digest"]) == ("endpoint:big", None)
+    assert (first["usage"], first["digest"], first["attested"]) == (None, candidate.digest, True)
+    assert (second["name"], second["digest"], second["attested"]) == ("endpoint:big", None, False)
+    assert [str(each.header) for each in comparison.table().columns].count("endpoint:big, unattested") == 1
     assert second["usage"]["cost_per_1000_calls"] == pytest.approx(12)
     assert "no confidence" in second["note"]
     overall = {f["score"]: f["estimate"] for f in second["figures"] if f["slice"] is None}
