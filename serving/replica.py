@@ -150,6 +150,8 @@ class Replica:
     def _free(self) -> None:
         """The model out of memory; nobody is being answered."""
         self._runner.close()
+        if isinstance(self._batches, Joining):
+            self._batches.end()
         del self._runner, self._batches, self._model
         memory.give_back()
         self._computing.resident(0)

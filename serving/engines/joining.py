@@ -98,6 +98,13 @@ class Joining(Generic[Call, Reply]):
             while left:
                 left -= set(self._rows.step())
 
+    def end(self) -> None:
+        """Let the rows go, in the model's thread; nobody waits for any of them."""
+        for row in list(self._written):
+            self._rows.leave(row)
+            self._left(row)
+        del self._rows
+
     async def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(0)  # calls that came in one go begin together
         while (begin := self._next()) or self._written:
