@@ -48,7 +48,7 @@ class Family(Protocol):
     so with `abilities(model) -> Abilities`, and does it with `decode_with(model, state, inputs, wishes)`. One whose
     `forward` can run elsewhere gives its state as named tensors with `to_tensors(state)`, and takes it back with
     `of_tensors(tensors)`. One that can write answers side by side, as they come and go, offers `listening(model,
-    cache_bytes)`: rows as serving/engines/joining.py describes them, or None for a model that cannot.
+    cache_bytes) -> Rows | None`; None for a model that cannot.
     """
 
     def base_digest(self, options: Any) -> str | None:
@@ -91,6 +91,22 @@ class Family(Protocol):
 
     def finish(self, model: Any, inputs: Sequence[Input], targets: Sequence[Target]) -> dict[str, float]:
         """After training, on the validation split: calibration. Gives back figures to log."""
+
+
+class Rows(Protocol):
+    """What is being written by one model, as a family offers it."""
+
+    def join(self, wanted: Sequence[Any]) -> list[Any]:
+        """Begin these, pairs of an input and a wish; None for each that there is no memory for now."""
+
+    def step(self) -> list[Any]:
+        """Write on all of them; those that ended with it, which have left."""
+
+    def leave(self, row: Any) -> None:
+        """Write no more of it."""
+
+    def answer(self, row: Any) -> Any:
+        """The answer of a row that has ended, as `decode` makes it."""
 
 
 def find(name: str) -> Family:

@@ -1,7 +1,7 @@
 """Answers that are written side by side: a call joins those that are being written, and its reply leaves when it ends.
 
-For families that offer it (`families.listening`): a short recording does not wait for a long one, and what is read for
-every symbol, the weights, is read for all of them at once.
+For families that offer rows: a short recording does not wait for a long one, and the weights, which are read for every
+symbol, are read for all of them at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from hotline.families import Rows
 from serving.engines.batching import LIVE_SECONDS
 from serving.engines.watcher import Watcher
 
@@ -28,22 +29,6 @@ STEPS = 4
 """Those that come gather for so many steps of those that are being written: two begin faster together than apart."""
 LIVE_SHARE = 4
 """While urgent calls come, the others are one of so many of what is written, and of what begins together."""
-
-
-class Rows(Protocol):
-    """What is being written by one model, as a family offers it."""
-
-    def join(self, wanted: Sequence[Any]) -> list[Any]:
-        """Begin these; None for each that there is no memory for now."""
-
-    def step(self) -> list[Any]:
-        """Write on all of them; those that ended with it, which have left."""
-
-    def leave(self, row: Any) -> None:
-        """Write no more of it."""
-
-    def answer(self, row: Any) -> Any:
-        """Of a row that has ended."""
 
 
 @dataclass(eq=False, frozen=True)
