@@ -129,9 +129,8 @@ class Replica:
             self._runner.open(Path(folder), self._model)
         self._able = families.abilities(self._family, self._model)
         fits = (options if task.audio_field else options.model_copy(update={"batch_seconds": math.inf})).fits
-        self._batches: Batcher[Asked, Answer | Exception] | Joining[Asked, Answer | Exception] = self._joining(
-            options
-        ) or Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
+        batches = Batcher(self._counted, Asked.size, fits, attrgetter("urgent"), self._thread)
+        self._batches = self._joining(options) or batches
         self._warm_up(options)
         self._computing.resident(self._size)
 

@@ -103,7 +103,7 @@ class Rows(Protocol):
         """Write on all of them; those that ended with it, which have left."""
 
     def leave(self, row: Any) -> None:
-        """Write no more of it."""
+        """Write no more of it; one that has ended may leave again."""
 
     def answer(self, row: Any) -> Any:
         """The answer of a row that has ended, as `decode` makes it."""

@@ -67,16 +67,6 @@ class Listening:
         self._memory = RowCache(self._recogniser.model, tokens)
         self._clips: list[Clip] = []
 
-    @property
-    def load(self) -> int:
-        """How many clips are being written."""
-        return len(self._clips)
-
-    @property
-    def capacity(self) -> int:
-        """Tokens, of prompts and texts, that there is memory for."""
-        return self._memory.capacity
-
     @torch.inference_mode()
     def join(self, wanted: Sequence[tuple[Input, Wish]]) -> list[Clip | None]:
         """Hear these together, to be written from the next step on; None for each that there is no memory for now."""
@@ -123,7 +113,7 @@ class Listening:
         return ended
 
     def leave(self, clip: Clip) -> None:
-        """Write no more of it. One that has left already may leave again."""
+        """Write no more of it; one that has ended may leave again."""
         if clip in self._clips:
             self._clips.remove(clip)
             self._memory.give_back(clip.stretch)
@@ -132,7 +122,4 @@ class Listening:
     def answer(self, clip: Clip) -> Answer:
         """Of a clip that has ended, as the family decodes it. Raises ValidationError for a text that is no answer."""
         text = {"token_BNU": torch.tensor([[clip.tokens]]), "score_BNU": torch.tensor([[clip.scores]])}
-        state = clip.state | {"text": text}
-        if clip.wish:
-            return next(transcriber.decode_with(self._model, state, [clip.given], [clip.wish]))
-        return next(transcriber.decode(self._model, state))
+        return next(transcriber.decode_with(self._model, clip.state | {"text": text}, [clip.given], [clip.wish]))

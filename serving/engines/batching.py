@@ -6,14 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
 
-Call = TypeVar("Call")
-Reply = TypeVar("Reply")
+from serving.engines.gathering import Call, Gathering, Reply, Waiting
 
-LIVE_SECONDS = 5.0
-"""After an urgent call others are expected for so long."""
 HELD_UP = 1.5
 """Meanwhile a batch that is not urgent takes at most so many times as long as an urgent call alone."""
 FORGETS = 0.97
@@ -38,14 +33,7 @@ class Pace:
         return max(0.0, (y - slope * x) / weight if weight else 0.0) + slope * size
 
 
-@dataclass(eq=False, frozen=True)
-class _Waiting(Generic[Call, Reply]):
-    call: Call
-    size: float
-    reply: asyncio.Future[Reply]
-
-
-class Batcher(Generic[Call, Reply]):
+class Batcher(Gathering[Call, Reply]):
     """Answers calls with `work`, which is given one batch at a time, in a thread of its own.
 
     A call that finds nothing at work does not wait. Of the calls that wait, the oldest urgent one leads the next batch,
@@ -65,59 +53,44 @@ class Batcher(Generic[Call, Reply]):
 
         `thread` does the work, where it has done other work on the same model; else one of the batcher's own.
         """
-        self._work, self._size, self._fits, self._is_urgent = work, size, fits, is_urgent
-        self._waiting: list[_Waiting[Call, Reply]] = []
-        self._thread = thread or ThreadPoolExecutor(1, "batches")
-        self._working: asyncio.Task[None] | None = None
-        self._pace, self._urgent_size, self._live_until = Pace(), 0.0, 0.0
-
-    async def answer(self, call: Call) -> Reply:
-        """The call's reply. Raises what `work` raises for its batch; a caller who gives up is not computed for."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting[Call, Reply](call, self._size(call), loop.create_future())
-        self._waiting.append(waiting)
-        if self._is_urgent(call):
-            self._urgent_size, self._live_until = waiting.size, time.monotonic() + LIVE_SECONDS
-        if self._working is None or self._working.done():
-            self._working = loop.create_task(self._work_off())
-        return await waiting.reply
+        super().__init__(is_urgent, thread or ThreadPoolExecutor(1, "batches"))
+        self._work, self._size, self._fits = work, size, fits
+        self._pace, self._urgent_size = Pace(), 0.0
 
     async def _work_off(self) -> None:
-        await asyncio.sleep(0)  # calls that came in one go begin together
         while batch := self._next():
             calls, begun = [each.call for each in batch], time.perf_counter()
             computing = asyncio.get_running_loop().run_in_executor(self._thread, self._work, calls)
             await asyncio.wait([computing])
             error = computing.exception()
-            self._pace.learn(len(batch) * max(each.size for each in batch), time.perf_counter() - begun)
-            awaited = [(number, each.reply) for number, each in enumerate(batch) if not each.reply.done()]
-            for number, reply in awaited:
+            self._pace.learn(len(batch) * max(map(self._size, calls)), time.perf_counter() - begun)
+            for number, each in enumerate(batch):
                 if error:
-                    reply.set_exception(error)
+                    each.fail(error)
                 else:
-                    reply.set_result(computing.result()[number])
+                    each.tell(computing.result()[number])
 
-    def _next(self) -> list[_Waiting[Call, Reply]]:
+    def _next(self) -> list[Waiting[Call, Reply]]:
         """The batch to compute now, taken out of those that wait."""
-        self._waiting = [each for each in self._waiting if not each.reply.done()]
-        urgent = [each for each in self._waiting if self._is_urgent(each.call)]
+        urgent = self._urgent()
         eligible = urgent or self._waiting
         if not eligible:
             return []
         fits = self._fits if urgent else self._fits_between
+        sizes = {each: self._size(each.call) for each in eligible}
         leader = eligible[0]
-        batch, largest = [leader], leader.size
-        for each in sorted(eligible[1:], key=lambda other: abs(other.size - leader.size)):
-            if fits(len(batch) + 1, max(largest, each.size)):
+        batch, largest = [leader], sizes[leader]
+        self._urgent_size = sizes[leader] if urgent else self._urgent_size
+        for each in sorted(eligible[1:], key=lambda other: abs(sizes[other] - sizes[leader])):
+            if fits(len(batch) + 1, max(largest, sizes[each])):
                 batch.append(each)
-                largest = max(largest, each.size)
-        taken = set(map(id, batch))
-        self._waiting = [each for each in self._waiting if id(each) not in taken]
+                largest = max(largest, sizes[each])
+        self._take(batch)
         return batch
 
     def _fits_between(self, calls: int, largest: float) -> bool:
         """Whether a batch that is not urgent would hold up no urgent call that may come meanwhile."""
-        if time.monotonic() < self._live_until:
+        if self._is_live():
             held_up, alone = self._pace.seconds(calls * largest), self._pace.seconds(self._urgent_size)
             if held_up > HELD_UP * alone:
                 return False

@@ -11,18 +11,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeAlias
 
 from hotline.families import Rows
-from serving.engines.batching import LIVE_SECONDS
+from serving.engines.gathering import Call, Gathering, Reply, Waiting
 from serving.engines.watcher import Watcher
 
 log = logging.getLogger("ray.serve")
 
-Call = TypeVar("Call")
-Reply = TypeVar("Reply")
-
+Tell: TypeAlias = Callable[[Waiting[Call, Reply], Reply], None]
 GROUP = 8
 """Calls that begin together at most: on a CPU more at once gain nothing, and hold up those that are being written."""
 STEPS = 4
@@ -31,17 +28,7 @@ LIVE_SHARE = 4
 """While urgent calls come, the others are one of so many of what is written, and of what begins together."""
 
 
-@dataclass(eq=False, frozen=True)
-class _Waiting(Generic[Call, Reply]):
-    call: Call
-    reply: asyncio.Future[Reply]
-
-    def tell(self, reply: Reply) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-
-class Joining(Generic[Call, Reply]):
+class Joining(Gathering[Call, Reply]):
     """Answers calls by rows that join and leave, in a thread in which the model is.
 
     Urgent calls begin first. A call that the rows fail at, or have no room for by itself, is answered by `alone`.
@@ -58,23 +45,10 @@ class Joining(Generic[Call, Reply]):
         watcher: Watcher,
     ) -> None:
         """At most `most` at a time; `wanted` is what the rows need to know of a call."""
+        super().__init__(is_urgent, thread)
         self._rows, self._most, self._wanted, self._alone = rows, most, wanted, alone
-        self._is_urgent, self._thread, self._watcher = is_urgent, thread, watcher
-        self._waiting: list[_Waiting[Call, Reply]] = []
-        self._written: dict[Any, _Waiting[Call, Reply]] = {}
-        self._working: asyncio.Task[None] | None = None
-        self._live_until, self._full = 0.0, False
-
-    async def answer(self, call: Call) -> Reply:
-        """The call's reply; of a caller who gives up no more is written."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting[Call, Reply](call, loop.create_future())
-        self._waiting.append(waiting)
-        if self._is_urgent(call):
-            self._live_until = time.monotonic() + LIVE_SECONDS
-        if self._working is None or self._working.done():
-            self._working = loop.create_task(self._work_off(loop))
-        return await waiting.reply
+        self._watcher, self._full = watcher, False
+        self._written: dict[Any, Waiting[Call, Reply]] = {}
 
     def warm_up(self, calls: Sequence[Call]) -> None:
         """Write the answers to these for nobody, in the model's thread, before anybody asks."""
@@ -86,50 +60,44 @@ class Joining(Generic[Call, Reply]):
     def end(self) -> None:
         """Let the rows go, in the model's thread; nobody waits for any of them."""
         for row in list(self._written):
-            self._rows.leave(row)
-            self._left(row)
+            self._out(row)
         del self._rows
 
-    async def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
-        await asyncio.sleep(0)  # calls that came in one go begin together
+    async def _work_off(self) -> None:
+        loop = asyncio.get_running_loop()
         while (begin := self._next()) or self._written:
             room = self._most - len(self._written) - len(begin)
             steps = 0 if min(room, len(self._waiting)) >= GROUP and len(begin) == GROUP else STEPS
             self._waiting[:0] = await loop.run_in_executor(self._thread, self._turn, loop, begin, steps)
 
-    def _next(self) -> list[_Waiting[Call, Reply]]:
+    def _next(self) -> list[Waiting[Call, Reply]]:
         """The calls that begin now, taken out of those that wait."""
-        self._waiting = [each for each in self._waiting if not each.reply.done()]
-        urgent = [each for each in self._waiting if self._is_urgent(each.call)]
+        urgent = self._urgent()
         room = 0 if self._full else min(GROUP, self._most - len(self._written))
-        if not urgent and time.monotonic() < self._live_until:
+        if not urgent and self._is_live():
             others = sum(not self._is_urgent(each.call) for each in self._written.values())
             room = min(room, GROUP // LIVE_SHARE, max(1, self._most // LIVE_SHARE) - others)
         begin = (urgent or self._waiting)[: max(0, room)]
-        taken = set(map(id, begin))
-        self._waiting = [each for each in self._waiting if id(each) not in taken]
+        self._take(begin)
         return begin
 
     def _turn(
-        self, loop: asyncio.AbstractEventLoop, begin: list[_Waiting[Call, Reply]], steps: int
-    ) -> list[_Waiting[Call, Reply]]:
+        self, loop: asyncio.AbstractEventLoop, begin: list[Waiting[Call, Reply]], steps: int
+    ) -> list[Waiting[Call, Reply]]:
         """Begin, and write so many steps, in the model's thread; those that there is no room for yet."""
 
-        def tell(waiting: _Waiting[Call, Reply], reply: Reply) -> None:
+        def tell(waiting: Waiting[Call, Reply], reply: Reply) -> None:
             loop.call_soon_threadsafe(waiting.tell, reply)
 
         for row in [row for row, waiting in self._written.items() if waiting.reply.done()]:
-            self._rows.leave(row)
-            self._left(row)
-        left = self._begun(begin, tell) if begin else []
+            self._out(row)
+        waits = self._begun(begin, tell) if begin else []
         for _ in range(steps):
             if self._written:
                 self._step(tell)
-        return left
+        return waits
 
-    def _begun(
-        self, begin: list[_Waiting[Call, Reply]], tell: Callable[[_Waiting[Call, Reply], Reply], None]
-    ) -> list[_Waiting[Call, Reply]]:
+    def _begun(self, begin: list[Waiting[Call, Reply]], tell: Tell[Call, Reply]) -> list[Waiting[Call, Reply]]:
         """Have them begin together, or each alone when that fails; those that there is no room for yet."""
         began = time.perf_counter()
         try:
@@ -143,37 +111,33 @@ class Joining(Generic[Call, Reply]):
         joined = {row: each for row, each in zip(rows, begin, strict=True) if row is not None}
         self._written |= joined
         self._watcher.count(len(joined))
-        left = [each for row, each in zip(rows, begin, strict=True) if row is None]
-        self._full = bool(left and self._written)
-        if left and not self._written:  # there never will be
-            tell(left[0], self._alone(left[0].call))
-            return left[1:]
-        return left
+        waits = [each for row, each in zip(rows, begin, strict=True) if row is None]
+        self._full = bool(waits and self._written)
+        if waits and not self._written:  # there never will be
+            tell(waits[0], self._alone(waits[0].call))
+            return waits[1:]
+        return waits
 
-    def _step(self, tell: Callable[[_Waiting[Call, Reply], Reply], None]) -> None:
+    def _step(self, tell: Tell[Call, Reply]) -> None:
         began, rows = time.perf_counter(), len(self._written)
         try:
             ended = self._rows.step()
         except Exception:
             log.exception("a step failed; what was being written is answered one by one")
-            self._give_up(tell)
+            for waiting in [self._out(row) for row in list(self._written)]:
+                tell(waiting, self._alone(waiting.call))
             return
         self._watcher.step(rows, time.perf_counter() - began)
         for row in ended:
-            waiting = self._left(row)
+            waiting = self._out(row)
             try:
                 reply = self._rows.answer(row)
             except Exception:  # noqa: BLE001 - asked alone it says what is wrong
                 reply = self._alone(waiting.call)
             tell(waiting, reply)
 
-    def _give_up(self, tell: Callable[[_Waiting[Call, Reply], Reply], None]) -> None:
-        for row in list(self._written):
-            self._rows.leave(row)
-            waiting = self._left(row)
-            tell(waiting, self._alone(waiting.call))
-
-    def _left(self, row: Any) -> _Waiting[Call, Reply]:
-        self._full = False
+    def _out(self, row: Any) -> Waiting[Call, Reply]:
+        self._rows.leave(row)
         self._watcher.count(-1)
+        self._full = False
         return self._written.pop(row)

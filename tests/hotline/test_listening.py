@@ -12,7 +12,7 @@ import torch
 
 from hotline import families
 from hotline.audio import Audio
-from hotline.families import transcriber
+from hotline.families import row_cache, transcriber
 from hotline.families.listening import Clip, Listening
 from hotline.families.transcriber_options import TranscriberOptions
 from hotline.task import Answer, Input
@@ -54,14 +54,15 @@ def joined(rows: Listening, *given: Input, wish: Wish = NOTHING) -> list[Clip]:
 
 def heard(rows: Listening, given: list[Input], together: int) -> list[Answer]:
     """The answers; so many clips join at every third step."""
-    left, answers = list(given), dict[int, Answer]()
+    left, answers, written = list(given), dict[int, Answer](), 0
     while len(answers) < len(given):
         if left:
-            joined(rows, *left[:together])
+            written += len(joined(rows, *left[:together]))
             left = left[together:]
         for _ in range(3):
-            for clip in rows.step() if rows.load else []:
+            for clip in rows.step() if written else []:
                 answers[id(clip.given)] = rows.answer(clip)
+                written -= 1
     return [answers[id(each)] for each in given]
 
 
@@ -76,15 +77,13 @@ def test_clips_that_come_and_go_are_heard_as_a_batch_is(kind: str, tmp_path: Pat
 
 def test_a_clip_that_does_not_fit_waits_until_others_have_left(tmp_path: Path) -> None:
     model, [first, second] = made(tmp_path, "qwen3_asr"), clips(2)
-    whole = listening(model)
-    [clip] = joined(whole, first)
-    small = listening(model, MEMORY * clip.stretch.size // whole.capacity)
+    [clip] = joined(listening(model), first)
+    small = listening(model, clip.stretch.size * row_cache.bytes_per_token(model.recogniser.model.config.text_config))
     [held] = joined(small, first)
     assert small.join([(second, NOTHING)]) == [None]
     small.leave(held)
     small.leave(held)
-    assert len(small.join([(second, NOTHING), (first, NOTHING)])) == 2
-    assert small.load == 1
+    assert [clip is None for clip in small.join([(first, NOTHING), (second, NOTHING)])] == [False, True]
 
 
 def test_only_what_takes_the_likeliest_symbol_is_written_side_by_side(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class Letters:
         return ended
 
     def leave(self, word: Word) -> None:
-        self.written.remove(word)
+        if word in self.written:
+            self.written.remove(word)
 
     def answer(self, word: Word) -> str:
         if "unsaid" in word.text:
